@@ -1,0 +1,69 @@
+//! The program that `lock_prefix.sh` disassembles: it holds one task that wakes itself, so that the
+//! functions of the local path are in it, and functions with planted atomics, which the script must
+//! find. As a bench it measures nothing and ends at once.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use bevy_ecs::world::World;
+use onbeat::{Runtime, spawn_boxed, yield_now};
+
+fn main() {
+    let mut world = World::new();
+    let mut runtime = Runtime::new(&mut world);
+    runtime.block_on(async {
+        spawn_boxed(async {
+            for _ in 0..black_box(3) {
+                yield_now().await;
+            }
+        })
+        .await;
+    });
+
+    let counter = AtomicU64::new(0);
+    black_box(planted_fetch_add(&counter));
+    black_box(planted_swap(&counter));
+    black_box(planted_fence(&counter));
+    black_box(planted_nothing(&counter));
+}
+
+#[inline(never)]
+fn planted_fetch_add(counter: &AtomicU64) -> u64 {
+    fetch_add(counter).wrapping_mul(3)
+}
+
+#[inline(never)]
+fn fetch_add(counter: &AtomicU64) -> u64 {
+    counter.fetch_add(1, Ordering::Relaxed)
+}
+
+#[inline(never)]
+fn planted_swap(counter: &AtomicU64) -> u64 {
+    swap(counter).wrapping_mul(5)
+}
+
+#[inline(never)]
+fn swap(counter: &AtomicU64) -> u64 {
+    counter.swap(1, Ordering::Relaxed)
+}
+
+#[inline(never)]
+fn planted_fence(counter: &AtomicU64) -> u64 {
+    full_fence(counter).wrapping_mul(7)
+}
+
+#[inline(never)]
+fn full_fence(counter: &AtomicU64) -> u64 {
+    fence(Ordering::SeqCst);
+    counter.load(Ordering::Relaxed)
+}
+
+#[inline(never)]
+fn planted_nothing(counter: &AtomicU64) -> u64 {
+    load(counter).wrapping_mul(11)
+}
+
+#[inline(never)]
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Acquire)
+}

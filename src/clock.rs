@@ -1,0 +1,109 @@
+//! The only reader of time.
+//!
+//! Inside, time is nanoseconds since the runtime's clock began: a `u64`, enough for 584 years.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+/// Which clock a runtime runs by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum ClockMode {
+    /// The machine's monotonic clock.
+    #[default]
+    Real,
+    /// A clock that stands still while a task can run, and jumps to the next timer when none can. What
+    /// would take an hour takes as long as its work, and two runs see the same times.
+    Virtual,
+}
+
+/// A duration in the clock's nanoseconds; what does not fit is the largest there is.
+pub(crate) fn duration_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[derive(Debug)]
+pub(crate) struct Clock {
+    mode: ClockMode,
+    origin: Instant,
+    /// What `event_time` says: the time of the turn.
+    frozen_ns: Cell<u64>,
+    /// Where the virtual clock stands.
+    virtual_ns: Cell<u64>,
+}
+
+impl Clock {
+    pub(crate) fn new(mode: ClockMode) -> Self {
+        Self { mode, origin: Instant::now(), frozen_ns: Cell::new(0), virtual_ns: Cell::new(0) }
+    }
+
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.mode == ClockMode::Virtual
+    }
+
+    /// The time of the turn.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.frozen_ns.get()
+    }
+
+    /// The time of the call. Equal to [`now_ns`](Self::now_ns) under the virtual clock.
+    pub(crate) fn precise_ns(&self) -> u64 {
+        match self.mode {
+            ClockMode::Real => duration_ns(self.origin.elapsed()),
+            ClockMode::Virtual => self.virtual_ns.get(),
+        }
+    }
+
+    /// One timestamp for the whole turn.
+    pub(crate) fn freeze(&self) {
+        self.frozen_ns.set(self.precise_ns());
+    }
+
+    /// Moves the virtual clock forward to `ns`.
+    pub(crate) fn jump_to(&self, ns: u64) {
+        debug_assert!(self.is_virtual(), "the real clock is not ours to move");
+        self.virtual_ns.set(self.virtual_ns.get().max(ns));
+    }
+
+    /// `ns` as an `Instant`; what does not fit is as far in the future as an `Instant` goes.
+    pub(crate) fn instant(&self, ns: u64) -> Instant {
+        let mut span = Duration::from_nanos(ns);
+        loop {
+            if let Some(instant) = self.origin.checked_add(span) {
+                return instant;
+            }
+            span /= 2;
+        }
+    }
+
+    /// An `Instant` in nanoseconds; what is before the clock's beginning is 0.
+    pub(crate) fn ns(&self, instant: Instant) -> u64 {
+        duration_ns(instant.saturating_duration_since(self.origin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_virtual_clock_stands_still_until_it_is_moved() {
+        let clock = Clock::new(ClockMode::Virtual);
+        clock.jump_to(5_000);
+        clock.jump_to(3_000);
+        assert_eq!(clock.precise_ns(), 5_000, "it never goes back");
+        assert_eq!(clock.now_ns(), 0, "the turn's time changes when the turn does");
+        clock.freeze();
+        assert_eq!(clock.now_ns(), 5_000);
+    }
+
+    #[test]
+    fn instants_and_nanoseconds_convert_both_ways_and_saturate() {
+        let clock = Clock::new(ClockMode::Real);
+        assert_eq!(clock.ns(clock.instant(1_234_567)), 1_234_567);
+        assert!(clock.ns(clock.instant(u64::MAX)) > u64::MAX / 4);
+        assert_eq!(duration_ns(Duration::MAX), u64::MAX);
+    }
+}

@@ -1,0 +1,111 @@
+//! Names of tasks: the key, which a waker carries and which asks for nothing but a poll, and the
+//! identity, which gives rights and is never reused.
+
+use std::num::NonZeroU64;
+
+const SLOT_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 24;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
+
+/// How many task slots one runtime may have, slot 0 included, which is the runtime itself.
+pub(crate) const SLOTS_MAX: u32 = 1 << SLOT_BITS;
+
+const _: () = assert!(
+    usize::BITS == 64,
+    "onbeat keeps a 64-bit task key in a waker's data word and needs a 64-bit target"
+);
+
+/// The 16-bit name of a live runtime. It is reused after the runtime has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RuntimeId(pub(crate) u16);
+
+/// The place of a task in its runtime's table. Slot 0 is the runtime itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub(crate) struct SlotIndex(pub(crate) u32);
+
+impl SlotIndex {
+    /// The slot that no task has: foreign wakes use it to address the runtime.
+    pub(crate) const RUNTIME: Self = Self(0);
+}
+
+/// How often a slot has been given out, modulo 2^24.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Generation(u32);
+
+impl Generation {
+    pub(crate) const FIRST: Self = Self(1);
+
+    pub(crate) fn next(self) -> Self {
+        Self((self.0 + 1) & GENERATION_MASK as u32)
+    }
+}
+
+/// The 64-bit name of a task: runtime (16 bits), generation (24), slot (24).
+///
+/// A key may outlive what it names, and may then name something else once its generation has come
+/// round. That is why it gives no right but to ask for a poll.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    pub(crate) fn new(runtime: RuntimeId, generation: Generation, slot: SlotIndex) -> Self {
+        debug_assert!(u64::from(slot.0) <= SLOT_MASK, "a slot has 24 bits");
+        Self(
+            u64::from(runtime.0) << (SLOT_BITS + GENERATION_BITS)
+                | u64::from(generation.0) << SLOT_BITS
+                | u64::from(slot.0),
+        )
+    }
+
+    pub(crate) fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    pub(crate) fn word(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn runtime(self) -> RuntimeId {
+        RuntimeId((self.0 >> (SLOT_BITS + GENERATION_BITS)) as u16)
+    }
+
+    pub(crate) fn generation(self) -> Generation {
+        Generation((self.0 >> SLOT_BITS & GENERATION_MASK) as u32)
+    }
+
+    pub(crate) fn slot(self) -> SlotIndex {
+        SlotIndex((self.0 & SLOT_MASK) as u32)
+    }
+}
+
+/// What gives rights over a task: its slot, and its serial, which its runtime never gives out again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TaskIdentity {
+    pub(crate) slot: SlotIndex,
+    pub(crate) serial: NonZeroU64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_gives_back_its_three_parts() {
+        let mut generation = Generation::FIRST;
+        for _ in 0..1_000 {
+            generation = generation.next();
+        }
+        let key = Key::new(RuntimeId(0xABCD), generation, SlotIndex(0x12_3456));
+        assert_eq!(key.runtime(), RuntimeId(0xABCD));
+        assert_eq!(key.generation(), generation);
+        assert_eq!(key.slot(), SlotIndex(0x12_3456));
+        assert_eq!(Key::from_word(key.word()), key);
+    }
+
+    #[test]
+    fn a_generation_wraps_within_its_bits() {
+        let last = Generation(GENERATION_MASK as u32);
+        assert_eq!(last.next(), Generation(0));
+    }
+}

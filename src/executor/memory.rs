@@ -1,0 +1,387 @@
+//! The memory of one task: a place that holds its future, then its output or the payload of its panic.
+//!
+//! ```text
+//!            install            poll: Ready            take_output
+//!   Empty ------------> Future -------------> Output --------------> Empty
+//!                        |  ^                   |
+//!                   poll |  | Pending           | clear
+//!                        v  |                   v
+//!                       Busy ---------------> Empty
+//!                        |   panicked            ^
+//!                        +-----------> Panicked -+ take_payload, clear
+//! ```
+//!
+//! Invariant **stage says**: what the memory holds is what `stage` says. Each method looks at the stage
+//! first, sets it to `Busy` before it calls user code, and to the truth after it; a panic leaves `Busy`
+//! behind, which only [`TaskCell::panicked`] resolves. So nothing is polled, read or dropped twice,
+//! whoever calls what from inside a poll or a destructor.
+
+#![expect(unsafe_code, reason = "a future and its output share one type-erased allocation")]
+
+use std::{
+    any::{Any, TypeId},
+    cell::{Cell, UnsafeCell},
+    mem::ManuallyDrop,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    ptr,
+    task::{Context, Poll},
+};
+
+use super::key::Generation;
+
+/// What a panic carries.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// No memory is attached.
+    Empty,
+    /// A future that may be polled.
+    Future,
+    /// User code runs on what is inside, or unwound out of it.
+    Busy,
+    /// The output, not yet taken.
+    Output,
+    /// The payload of a panic, not yet taken.
+    Panicked,
+}
+
+/// What differs from one type of future to the next.
+struct Functions {
+    name: fn() -> &'static str,
+    /// The type of the output; `None` where only the owner of the memory may read it.
+    output_type: Option<fn() -> TypeId>,
+    /// Polls the future. Ready: the future is dropped and the output written in its place.
+    poll: unsafe fn(*mut (), &Cell<Dropped>, &mut Context<'_>) -> Poll<()>,
+    drop_future: unsafe fn(*mut ()),
+    drop_output: unsafe fn(*mut ()),
+    free: unsafe fn(*mut ()),
+}
+
+/// Whether a poll that unwound had already ended the future's life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dropped {
+    No,
+    Yes,
+}
+
+/// A future and, in the same place, its output.
+union Body<F: Future> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<F::Output>,
+}
+
+/// The root future of `block_on`, which may borrow, in the frame of its caller.
+pub(crate) struct RootBody<F: Future> {
+    future: UnsafeCell<Option<F>>,
+    output: Cell<Option<F::Output>>,
+}
+
+impl<F: Future> RootBody<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Self { future: UnsafeCell::new(Some(future)), output: Cell::new(None) }
+    }
+
+    pub(crate) fn take_output(&self) -> Option<F::Output> {
+        self.output.take()
+    }
+}
+
+/// One task's memory, by the rule *stage says*.
+pub(crate) struct TaskCell {
+    data: Cell<*mut ()>,
+    functions: Cell<&'static Functions>,
+    /// Which use of this memory it is; it stands here because here is room for it.
+    pub(crate) generation: Cell<Generation>,
+    stage: Cell<Stage>,
+    dropped: Cell<Dropped>,
+}
+
+impl TaskCell {
+    pub(crate) const fn empty() -> Self {
+        Self {
+            data: Cell::new(ptr::null_mut()),
+            functions: Cell::new(&NOTHING),
+            generation: Cell::new(Generation::FIRST),
+            stage: Cell::new(Stage::Empty),
+            dropped: Cell::new(Dropped::No),
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// The name of the future's type.
+    pub(crate) fn name(&self) -> &'static str {
+        (self.functions.get().name)()
+    }
+
+    /// Puts a future into memory of its own.
+    pub(crate) fn install<F>(&self, future: F)
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        debug_assert_eq!(self.stage.get(), Stage::Empty, "a cell holds one future at a time");
+        let body = Box::new(Body { future: ManuallyDrop::new(future) });
+        self.data.set(Box::into_raw(body).cast());
+        self.functions.set(boxed::<F>());
+        self.stage.set(Stage::Future);
+    }
+
+    /// Attaches a root future that stays where it is.
+    ///
+    /// # Safety
+    ///
+    /// The cell is cleared before `body` is moved, dropped, or its lifetime ends.
+    pub(crate) unsafe fn attach<F: Future>(&self, body: Pin<&RootBody<F>>) {
+        debug_assert_eq!(self.stage.get(), Stage::Empty, "a cell holds one future at a time");
+        self.data.set(ptr::from_ref(body.get_ref()).cast_mut().cast());
+        self.functions.set(root::<F>());
+        self.stage.set(Stage::Future);
+    }
+
+    /// Polls the future, if there is one that may be polled. Ready: the output is in its place.
+    #[inline]
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stage.get() != Stage::Future {
+            return Poll::Pending;
+        }
+        self.stage.set(Stage::Busy);
+        self.dropped.set(Dropped::No);
+        // SAFETY: by *stage says* the memory held a future of the type these functions are for.
+        let polled = unsafe { (self.functions.get().poll)(self.data.get(), &self.dropped, cx) };
+        self.stage.set(if polled.is_ready() { Stage::Output } else { Stage::Future });
+        polled
+    }
+
+    /// Records that a poll unwound with `payload`: drops what is left of the future and keeps the
+    /// payload in its place. A destructor that panics as well leaves its payload as the error.
+    pub(crate) fn panicked(&self, payload: Payload) -> Result<(), Payload> {
+        debug_assert_eq!(self.stage.get(), Stage::Busy, "only a poll that unwound is resolved here");
+        let dropped = if self.dropped.get() == Dropped::No {
+            let (data, functions) = (self.data.get(), self.functions.get());
+            // SAFETY: the poll unwound before the future's life ended, so the future is still there; the
+            // stage stays `Busy` while its destructor runs.
+            catch_unwind(AssertUnwindSafe(|| unsafe { (functions.drop_future)(data) }))
+        } else {
+            Ok(())
+        };
+        // SAFETY: nothing alive is left in the memory, and it is replaced below.
+        unsafe { (self.functions.get().free)(self.data.get()) };
+        self.data.set(Box::into_raw(Box::new(payload)).cast());
+        self.functions.set(&PAYLOAD);
+        self.stage.set(Stage::Panicked);
+        dropped
+    }
+
+    /// Moves the output out, if it is there and is a `T`.
+    pub(crate) fn take_output<T: 'static>(&self) -> Option<T> {
+        let functions = self.functions.get();
+        if self.stage.get() != Stage::Output
+            || functions.output_type.is_none_or(|id| id() != TypeId::of::<T>())
+        {
+            return None;
+        }
+        // SAFETY: by *stage says* the memory holds the output, and its type was compared.
+        let output = unsafe { self.data.get().cast::<T>().read() };
+        self.release();
+        Some(output)
+    }
+
+    /// Moves the payload of a panic out, if it is there.
+    pub(crate) fn take_payload(&self) -> Option<Payload> {
+        if self.stage.get() != Stage::Panicked {
+            return None;
+        }
+        // SAFETY: by *stage says* the memory holds the payload that `panicked` put there.
+        let payload = unsafe { self.data.get().cast::<Payload>().read() };
+        self.release();
+        Some(payload)
+    }
+
+    /// Drops whatever is inside and gives the memory back. An error is the payload of a destructor's
+    /// panic; the memory is given back all the same. Does nothing while user code runs inside.
+    pub(crate) fn clear(&self) -> Result<(), Payload> {
+        let functions = self.functions.get();
+        let destructor = match self.stage.get() {
+            Stage::Future => functions.drop_future,
+            Stage::Output | Stage::Panicked => functions.drop_output,
+            Stage::Empty | Stage::Busy => return Ok(()),
+        };
+        self.stage.set(Stage::Busy);
+        let data = self.data.get();
+        // SAFETY: by *stage says* the memory held what this destructor is for.
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { destructor(data) }));
+        self.release();
+        dropped
+    }
+
+    /// Gives the memory back; what was inside has ended its life.
+    fn release(&self) {
+        let data = self.data.replace(ptr::null_mut());
+        let functions = self.functions.replace(&NOTHING);
+        self.stage.set(Stage::Empty);
+        // SAFETY: the memory came from the allocation these functions are for, nothing in it is alive,
+        // and the cell has let go of it.
+        unsafe { (functions.free)(data) };
+    }
+}
+
+static NOTHING: Functions = Functions {
+    name: || "nothing",
+    output_type: None,
+    poll: |_, _, _| Poll::Pending,
+    drop_future: |_| {},
+    drop_output: |_| {},
+    free: |_| {},
+};
+
+static PAYLOAD: Functions = Functions {
+    name: || "panic payload",
+    output_type: None,
+    poll: |_, _, _| Poll::Pending,
+    drop_future: |_| {},
+    drop_output: drop_payload,
+    free: free_payload,
+};
+
+/// # Safety
+///
+/// `data` holds a live payload.
+unsafe fn drop_payload(data: *mut ()) {
+    // SAFETY: the caller's promise.
+    unsafe { ptr::drop_in_place(data.cast::<Payload>()) };
+}
+
+/// # Safety
+///
+/// `data` comes from the box of a payload, which is dead.
+unsafe fn free_payload(data: *mut ()) {
+    // SAFETY: the caller's promise; `ManuallyDrop` has the layout of what it wraps.
+    drop(unsafe { Box::from_raw(data.cast::<ManuallyDrop<Payload>>()) });
+}
+
+fn boxed<F>() -> &'static Functions
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    &const {
+        Functions {
+            name: std::any::type_name::<F>,
+            output_type: Some(TypeId::of::<F::Output>),
+            poll: poll_boxed::<F>,
+            drop_future: drop_boxed_future::<F>,
+            drop_output: drop_boxed_output::<F>,
+            free: free_boxed::<F>,
+        }
+    }
+}
+
+/// # Safety
+///
+/// `data` is a `Body<F>` that holds a future, pinned there.
+unsafe fn poll_boxed<F: Future>(
+    data: *mut (),
+    dropped: &Cell<Dropped>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let future = data.cast::<F>();
+    // SAFETY: the caller's promise; a union's fields all start at its address.
+    let pinned = unsafe { Pin::new_unchecked(&mut *future) };
+    let Poll::Ready(output) = pinned.poll(cx) else {
+        return Poll::Pending;
+    };
+    dropped.set(Dropped::Yes);
+    if std::mem::needs_drop::<F>() {
+        // SAFETY: the future is alive, and `dropped` says that nobody may touch it after this.
+        let ended = catch_unwind(AssertUnwindSafe(|| unsafe { ptr::drop_in_place(future) }));
+        if let Err(payload) = ended {
+            // A second panic while this one unwinds would abort: the output goes under a guard.
+            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(output))) {
+                std::mem::forget(second);
+            }
+            resume_unwind(payload);
+        }
+    }
+    // SAFETY: the future's life has ended; the union is large enough and aligned for its output.
+    unsafe { data.cast::<F::Output>().write(output) };
+    Poll::Ready(())
+}
+
+/// # Safety
+///
+/// `data` is a `Body<F>` that holds a future.
+unsafe fn drop_boxed_future<F: Future>(data: *mut ()) {
+    // SAFETY: the caller's promise.
+    unsafe { ptr::drop_in_place(data.cast::<F>()) };
+}
+
+/// # Safety
+///
+/// `data` is a `Body<F>` that holds an output.
+unsafe fn drop_boxed_output<F: Future>(data: *mut ()) {
+    // SAFETY: the caller's promise.
+    unsafe { ptr::drop_in_place(data.cast::<F::Output>()) };
+}
+
+/// # Safety
+///
+/// `data` comes from the box of a `Body<F>` in which nothing is alive.
+unsafe fn free_boxed<F: Future>(data: *mut ()) {
+    // SAFETY: the caller's promise; a union has no destructor.
+    drop(unsafe { Box::from_raw(data.cast::<Body<F>>()) });
+}
+
+fn root<F: Future>() -> &'static Functions {
+    &const {
+        Functions {
+            name: std::any::type_name::<F>,
+            output_type: None,
+            poll: poll_root::<F>,
+            drop_future: drop_root::<F>,
+            drop_output: |_| {},
+            free: |_| {},
+        }
+    }
+}
+
+/// # Safety
+///
+/// `data` is a pinned `RootBody<F>` that outlives the call, and no one else uses it meanwhile.
+unsafe fn poll_root<F: Future>(
+    data: *mut (),
+    dropped: &Cell<Dropped>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    // SAFETY: the caller's promise.
+    let body = unsafe { &*data.cast::<RootBody<F>>() };
+    // SAFETY: the stage is `Busy`, so this is the only reference to the future.
+    let slot = unsafe { &mut *body.future.get() };
+    let Some(future) = slot.as_mut() else {
+        return Poll::Pending;
+    };
+    // SAFETY: the body is pinned, and its future is dropped where it is.
+    let pinned = unsafe { Pin::new_unchecked(future) };
+    let Poll::Ready(output) = pinned.poll(cx) else {
+        return Poll::Pending;
+    };
+    body.output.set(Some(output));
+    dropped.set(Dropped::Yes);
+    *slot = None;
+    Poll::Ready(())
+}
+
+/// # Safety
+///
+/// As for [`poll_root`].
+unsafe fn drop_root<F: Future>(data: *mut ()) {
+    // SAFETY: the caller's promise.
+    let body = unsafe { &*data.cast::<RootBody<F>>() };
+    // SAFETY: the stage is `Busy`, so this is the only reference to the future.
+    let slot = unsafe { &mut *body.future.get() };
+    *slot = None;
+}

@@ -1,0 +1,217 @@
+//! The options of a runtime.
+
+use std::{cell::Cell, fmt, io};
+
+use bevy_ecs::{schedule::InternedScheduleLabel, schedule::ScheduleLabel, world::World};
+
+use super::{
+    Held, Runtime,
+    request::TickRequest,
+    stage::{EndOfTick, Stages, Tick},
+    tick::{Budgets, FrameLoop},
+};
+use crate::{
+    clock::{Clock, ClockMode},
+    context::{Core, OwnedCore},
+    executor::{Executor, OnTaskPanic, registry::Registration},
+    reactor::Reactor,
+    stats::TickStats,
+    world::change_ticks,
+};
+
+const TASKS_PER_CYCLE: usize = 4_096;
+const EVENT_INTERVAL: u32 = 61;
+const QUEUE_CAPACITY: usize = 255;
+const EVENT_CAPACITY: usize = 1_024;
+const TOKEN_CAPACITY: usize = 64;
+const FOREIGN_WAKES: usize = 4_096;
+const TIMERS: u64 = 512;
+
+/// The options of a runtime, and what makes it.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::Runtime;
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::builder(&mut world).tasks_per_cycle(256).event_interval(1).build();
+/// assert_eq!(rt.block_on(async { 7 }), 7);
+/// ```
+#[must_use = "a builder makes a runtime when `build` is called"]
+pub struct RuntimeBuilder<'w> {
+    world: Held<'w>,
+    stages: Vec<InternedScheduleLabel>,
+    tasks_per_cycle: usize,
+    event_interval: u32,
+    queue_capacity: usize,
+    event_capacity: usize,
+    token_capacity: usize,
+    signal_handlers: bool,
+    on_task_panic: OnTaskPanic,
+    clock: ClockMode,
+}
+
+impl<'w> RuntimeBuilder<'w> {
+    pub(super) fn new(world: Held<'w>) -> Self {
+        Self {
+            world,
+            stages: vec![Tick.intern()],
+            tasks_per_cycle: TASKS_PER_CYCLE,
+            event_interval: EVENT_INTERVAL,
+            queue_capacity: QUEUE_CAPACITY,
+            event_capacity: EVENT_CAPACITY,
+            token_capacity: TOKEN_CAPACITY,
+            signal_handlers: false,
+            on_task_panic: OnTaskPanic::default(),
+            clock: ClockMode::default(),
+        }
+    }
+
+    /// The stages of a tick, in order, in place of the one stage [`Tick`]. A schedule that the World's
+    /// `Schedules` has under one of these labels is taken over.
+    pub fn stages(mut self, labels: impl IntoIterator<Item = InternedScheduleLabel>) -> Self {
+        self.stages = labels.into_iter().collect();
+        self
+    }
+
+    /// How many tasks one turn polls at most, from 1; 4,096 by default. What is cut off comes first in
+    /// the next turn.
+    ///
+    /// # Panics
+    ///
+    /// When `polls` is 0.
+    pub fn tasks_per_cycle(mut self, polls: usize) -> Self {
+        assert!(polls > 0, "tasks_per_cycle must be at least 1, or no task would ever run");
+        self.tasks_per_cycle = polls;
+        self
+    }
+
+    /// After how many turns the operating system is asked for events while tasks are ready, from 1; 61
+    /// by default. It is asked after 10 us at the latest, and in every turn that finds nothing ready.
+    ///
+    /// # Panics
+    ///
+    /// When `turns` is 0.
+    pub fn event_interval(mut self, turns: u32) -> Self {
+        assert!(turns > 0, "event_interval must be at least 1");
+        self.event_interval = turns;
+        self
+    }
+
+    /// For how many tasks there is room before memory is allocated; 255 by default. Task headers are
+    /// allocated 256 at a time.
+    pub fn queue_capacity(mut self, tasks: usize) -> Self {
+        self.queue_capacity = tasks;
+        self
+    }
+
+    /// How many events are taken from the operating system at once, from 1; 1,024 by default.
+    ///
+    /// # Panics
+    ///
+    /// When `events` is 0.
+    pub fn event_capacity(mut self, events: usize) -> Self {
+        assert!(events > 0, "event_capacity must be at least 1, or no event would ever arrive");
+        self.event_capacity = events;
+        self
+    }
+
+    /// For how many sockets there is room before memory is allocated; 64 by default.
+    pub fn token_capacity(mut self, sockets: usize) -> Self {
+        self.token_capacity = sockets;
+        self
+    }
+
+    /// Whether SIGINT and SIGTERM ask this runtime to stop, as
+    /// [`Runtime::install_signal_handlers`] does; not by default.
+    pub fn signal_handlers(mut self, install: bool) -> Self {
+        self.signal_handlers = install;
+        self
+    }
+
+    /// What happens when a task panics; it is contained by default.
+    pub fn on_task_panic(mut self, policy: OnTaskPanic) -> Self {
+        self.on_task_panic = policy;
+        self
+    }
+
+    /// Which clock the runtime runs by; the real one by default.
+    pub fn clock(mut self, mode: ClockMode) -> Self {
+        self.clock = mode;
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Panics
+    ///
+    /// Where [`try_build`](Self::try_build) gives an error.
+    #[must_use]
+    pub fn build(self) -> Runtime<'w> {
+        match self.try_build() {
+            Ok(runtime) => runtime,
+            Err(error) => panic!("a runtime could not be made: {error}"),
+        }
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses an event queue or a signal handler, when 65,536 runtimes are
+    /// live or leaked, or when `queue_capacity` is beyond 16,777,215.
+    pub fn try_build(mut self) -> io::Result<Runtime<'w>> {
+        let registration = Registration::new().map_err(|_| {
+            io::Error::other("65,536 onbeat runtimes are live or leaked, and there are no more ids")
+        })?;
+        let reactor = Reactor::new(self.event_capacity, self.token_capacity)?;
+        registration.inbox.open(reactor.unpark());
+        let executor = Executor::new(registration, self.on_task_panic);
+        executor.reserve(self.queue_capacity).map_err(|_| {
+            io::Error::other("queue_capacity is beyond the 16,777,215 tasks of a runtime")
+        })?;
+        let core = OwnedCore::new(Core::new(executor, Clock::new(self.clock), reactor));
+        if self.signal_handlers {
+            core.get().install_signal_handlers()?;
+        }
+        let frame = self.frame_loop(&core);
+        Ok(Runtime { frame, core, world: Some(self.world) })
+    }
+
+    fn frame_loop(&mut self, core: &OwnedCore) -> FrameLoop {
+        let world: &mut World = self.world.get_mut();
+        let request = TickRequest::new();
+        world.insert_resource(request.clone());
+        world.insert_resource(TickStats(core.get().counters.clone()));
+        change_ticks::observe(world);
+        FrameLoop {
+            stages: Stages::new(&self.stages, world),
+            end: EndOfTick::new(world),
+            request,
+            budgets: Budgets {
+                tasks_per_cycle: self.tasks_per_cycle as u64,
+                event_interval: self.event_interval,
+                foreign_wakes: FOREIGN_WAKES,
+                timers: TIMERS,
+            },
+            turns_unpolled: Cell::new(0),
+            polled_ns: Cell::new(0),
+        }
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeBuilder")
+            .field("stages", &self.stages)
+            .field("tasks_per_cycle", &self.tasks_per_cycle)
+            .field("event_interval", &self.event_interval)
+            .field("queue_capacity", &self.queue_capacity)
+            .field("event_capacity", &self.event_capacity)
+            .field("token_capacity", &self.token_capacity)
+            .field("signal_handlers", &self.signal_handlers)
+            .field("on_task_panic", &self.on_task_panic)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}

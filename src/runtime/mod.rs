@@ -1,0 +1,357 @@
+//! The runtime: what a program makes, and what drives everything else.
+//!
+//! In reading order:
+//!
+//! - [`tick`]: the loop contract, in its order;
+//! - [`idle`]: what the thread does until the next tick, step 1 of the contract;
+//! - [`stage`]: the schedules that a tick runs, step 5, and the end of a tick, step 6;
+//! - [`builder`]: the options;
+//! - [`request`]: how a system asks for another tick.
+//!
+//! This file is the facade: it keeps the World, enters the runtime, and drives the loop.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod idle;
+mod request;
+mod stage;
+mod tick;
+
+use std::{
+    fmt, io,
+    panic::{Location, resume_unwind},
+};
+
+use bevy_ecs::{
+    schedule::{Schedule, ScheduleLabel},
+    world::World,
+};
+
+pub use builder::RuntimeBuilder;
+pub use request::TickRequest;
+pub use stage::Tick;
+
+use idle::Idle;
+use tick::{Failure, FrameLoop};
+
+use crate::{
+    context::{Enter, OwnedCore},
+    executor::{TaskState, key::TaskIdentity},
+    shutdown::ShutdownHandle,
+    stats::Stats,
+    world::lend::Lent,
+};
+
+/// The World of a runtime, borrowed or its own.
+enum Held<'w> {
+    Borrowed(&'w mut World),
+    Owned(Box<World>),
+}
+
+impl Held<'_> {
+    fn get(&self) -> &World {
+        match self {
+            Self::Borrowed(world) => world,
+            Self::Owned(world) => world,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut World {
+        match self {
+            Self::Borrowed(world) => world,
+            Self::Owned(world) => world,
+        }
+    }
+}
+
+/// A single-threaded async runtime over one `World`.
+///
+/// It stays on the thread that made it. Dropping it drops every task, while the World may still be used
+/// by their destructors; handles, wakers and sockets may outlive it.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{Runtime, Tick, WorldCtx, sleep};
+/// use std::time::Duration;
+///
+/// #[derive(Resource, Default)]
+/// struct Seen(u32);
+///
+/// let mut world = World::new();
+/// world.init_resource::<Seen>();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.schedule(Tick).add_systems(|mut seen: ResMut<Seen>| seen.0 += 1);
+/// rt.block_on(async {
+///     let ctx = WorldCtx::current();
+///     sleep(Duration::from_micros(100)).await;
+///     ctx.with_world(|world| assert!(world.resource::<Seen>().0 >= 1));
+/// });
+/// ```
+///
+/// The World cannot be moved or dropped before the runtime:
+///
+/// ```compile_fail,E0505
+/// let mut world = bevy_ecs::world::World::new();
+/// let mut rt = onbeat::Runtime::new(&mut world);
+/// drop(world);
+/// rt.block_on(async {});
+/// ```
+pub struct Runtime<'w> {
+    frame: FrameLoop,
+    core: OwnedCore,
+    /// `None` only after `into_world`.
+    world: Option<Held<'w>>,
+}
+
+impl<'w> Runtime<'w> {
+    /// A runtime on `world` with the default options.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system refuses an event queue, or 65,536 runtimes are live or leaked.
+    /// [`RuntimeBuilder::try_build`] gives these as errors.
+    #[must_use]
+    pub fn new(world: &'w mut World) -> Self {
+        Self::builder(world).build()
+    }
+
+    /// The options of a runtime on `world`.
+    pub fn builder(world: &'w mut World) -> RuntimeBuilder<'w> {
+        RuntimeBuilder::new(Held::Borrowed(world))
+    }
+
+    fn held(&self) -> &Held<'w> {
+        self.world.as_ref().expect("only `into_world`, which consumes the runtime, takes the World")
+    }
+
+    /// The World, between turns.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        self.held().get()
+    }
+
+    /// The World, between turns.
+    pub fn world_mut(&mut self) -> &mut World {
+        self.world
+            .as_mut()
+            .expect("only `into_world`, which consumes the runtime, takes the World")
+            .get_mut()
+    }
+
+    /// The schedule of the stage `label`, to add systems to.
+    ///
+    /// # Panics
+    ///
+    /// When `label` is not a stage of this runtime.
+    #[track_caller]
+    pub fn schedule(&mut self, label: impl ScheduleLabel) -> &mut Schedule {
+        self.frame.stages.schedule(label.intern())
+    }
+
+    /// Runs until `future` completes, and sleeps while there is nothing to do.
+    ///
+    /// A tick runs when something happened: an event, a wake, a timer, or a request for one. The tick in
+    /// which `future` completes is finished first. `future` may borrow. Tasks that are left go on in the
+    /// next call.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `future`, of a system, or of a task as [`OnTaskPanic`](crate::OnTaskPanic) says;
+    /// the runtime can be used again afterwards. Also when the World was replaced in a `with_world`
+    /// closure, and, under the virtual clock, when nothing can ever happen again.
+    #[track_caller]
+    pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+        self.drive(future, Idle::Park, Location::caller())
+    }
+
+    /// Runs until `future` completes, and never sleeps: one tick follows the other.
+    ///
+    /// # Panics
+    ///
+    /// As [`block_on`](Self::block_on).
+    #[track_caller]
+    pub fn block_on_busy<F: Future>(&mut self, future: F) -> F::Output {
+        self.drive(future, Idle::Spin, Location::caller())
+    }
+
+    fn drive<F: Future>(
+        &mut self,
+        future: F,
+        idle: Idle,
+        spawned_at: &'static Location<'static>,
+    ) -> F::Output {
+        let Self { frame, core, world } = self;
+        let core = core.get();
+        let world = world.as_mut().expect("a runtime that runs has its World").get_mut();
+        let entered = Enter::new(core);
+        let lent = Lent::new(world);
+        let done = |root: TaskIdentity| {
+            matches!(core.executor.state(root), TaskState::Output | TaskState::Panicked)
+        };
+        let driven = core.executor.with_root(future, spawned_at, |root| {
+            loop {
+                frame.tick(core, &lent, idle)?;
+                if done(root) {
+                    return Ok(());
+                }
+            }
+        });
+        drop(lent);
+        drop(entered);
+        let Ok((ended, output)) = driven else {
+            panic!("a runtime holds at most 16,777,215 tasks, and has them all");
+        };
+        match ended {
+            Ok(()) => output.expect("the root future completed, and its output is taken once"),
+            Err(Failure::Panic(payload)) => resume_unwind(payload),
+            Err(Failure::Error(error)) => panic!("{error}"),
+        }
+    }
+
+    /// Runs one tick and never waits: for tests, and for programs with a loop of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`TickError`] when the tick could not be finished.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of a system, or of a task as [`OnTaskPanic`](crate::OnTaskPanic) says.
+    pub fn tick(&mut self) -> Result<(), TickError> {
+        let Self { frame, core, world } = self;
+        let core = core.get();
+        let world = world.as_mut().expect("a runtime that runs has its World").get_mut();
+        let entered = Enter::new(core);
+        let lent = Lent::new(world);
+        let ticked = frame.tick(core, &lent, Idle::Never);
+        drop(lent);
+        drop(entered);
+        match ticked {
+            Ok(()) => Ok(()),
+            Err(Failure::Panic(payload)) => resume_unwind(payload),
+            Err(Failure::Error(error)) => Err(error),
+        }
+    }
+
+    /// Tasks that have been spawned and have not ended.
+    #[must_use]
+    pub fn task_count(&self) -> usize {
+        self.core.get().executor.task_count()
+    }
+
+    /// A handle that asks this runtime to stop, from any thread.
+    #[must_use]
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        self.core.get().shutdown.handle().clone()
+    }
+
+    /// Lets SIGINT and SIGTERM complete every [`ShutdownSignal`](crate::ShutdownSignal), in place of
+    /// ending the process. The handlers go with the runtime. Calling it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses a socket pair or a handler.
+    pub fn install_signal_handlers(&self) -> io::Result<()> {
+        self.core.get().install_signal_handlers()
+    }
+
+    /// A copy of the loop's counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.get().counters.snapshot()
+    }
+
+    /// Drops every task, where the World may be used, then takes the runtime off its thread.
+    fn close(&mut self) {
+        self.core.unlist();
+        let core = self.core.get();
+        let entered = Enter::new(core);
+        if let Some(world) = &mut self.world {
+            let lent = Lent::new(world.get_mut());
+            core.executor.close();
+            drop(lent);
+        }
+        core.drop_wakers();
+        drop(entered);
+    }
+}
+
+impl Runtime<'static> {
+    /// A runtime that owns its World, with the default options.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    #[must_use]
+    pub fn owning(world: World) -> Self {
+        RuntimeBuilder::new(Held::Owned(Box::new(world))).build()
+    }
+
+    /// Drops the tasks and gives the World back.
+    ///
+    /// # Panics
+    ///
+    /// Never for a runtime made by [`owning`](Self::owning); for one that borrows a World for ever, it
+    /// has none to give.
+    #[must_use]
+    pub fn into_world(mut self) -> World {
+        self.close();
+        match self.world.take() {
+            Some(Held::Owned(world)) => *world,
+            Some(Held::Borrowed(_)) | None => {
+                panic!("into_world() gives back a World that was given to Runtime::owning()")
+            }
+        }
+    }
+}
+
+impl Drop for Runtime<'_> {
+    fn drop(&mut self) {
+        if self.world.is_some() {
+            self.close();
+        }
+    }
+}
+
+impl fmt::Debug for Runtime<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("tasks", &self.task_count())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a tick was not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TickError {
+    /// The access at this place put another World in the place of the runtime's. No stage ran after it.
+    WorldReplaced(&'static Location<'static>),
+    /// Under the virtual clock: no task can run, no timer is set, and nothing outside is waited for. The
+    /// tasks are named.
+    Stuck(Vec<String>),
+    /// The operating system refused to wait for events.
+    Io(io::ErrorKind),
+}
+
+impl fmt::Display for TickError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WorldReplaced(place) => write!(
+                f,
+                "the access at {place} put another World in the place of the runtime's: change the \
+                 World's content, do not replace it"
+            ),
+            Self::Stuck(tasks) => write!(
+                f,
+                "under the virtual clock nothing can ever happen again: no task is ready, no timer is \
+                 set, no I/O is registered; waiting: {}",
+                if tasks.is_empty() { "the root future".to_owned() } else { tasks.join(", ") }
+            ),
+            Self::Io(kind) => write!(f, "waiting for I/O events failed: {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for TickError {}

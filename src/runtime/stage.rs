@@ -1,0 +1,118 @@
+//! The stages of a tick: schedules that the loop owns and runs in order; and the World's duties at the
+//! end of a tick.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bevy_ecs::{
+    change_detection::{DetectChangesMut, Tick as ChangeTick},
+    message::{MessageRegistry, ShouldUpdateMessages},
+    schedule::{
+        InternedScheduleLabel, Schedule, ScheduleLabel, Schedules, SingleThreadedExecutor,
+    },
+    world::World,
+};
+
+use crate::{executor::memory::Payload, world::change_ticks};
+
+/// The one stage of a runtime that is built without naming others.
+#[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Tick;
+
+/// The schedules, in the order in which a tick runs them.
+pub(super) struct Stages(Vec<Schedule>);
+
+impl Stages {
+    /// Takes each label's schedule out of the World's `Schedules`, or makes an empty one.
+    pub(super) fn new(labels: &[InternedScheduleLabel], world: &mut World) -> Self {
+        let take = |label: &InternedScheduleLabel| {
+            let mut schedule = world
+                .get_resource_mut::<Schedules>()
+                .and_then(|mut schedules| schedules.remove(*label))
+                .unwrap_or_else(|| Schedule::new(*label));
+            // Feature unification can give a schedule bevy's threads from anywhere.
+            schedule.set_executor(SingleThreadedExecutor::new());
+            schedule
+        };
+        Self(labels.iter().map(take).collect())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[track_caller]
+    pub(super) fn schedule(&mut self, label: InternedScheduleLabel) -> &mut Schedule {
+        let labels: Vec<_> = self.0.iter().map(Schedule::label).collect();
+        match self.0.iter_mut().find(|schedule| schedule.label() == label) {
+            Some(schedule) => schedule,
+            None => panic!(
+                "{label:?} is not a stage of this runtime; its stages are {labels:?}, and \
+                 `RuntimeBuilder::stages` names others"
+            ),
+        }
+    }
+
+    /// Runs one stage; one without systems is skipped. A panic comes back as an error, and the
+    /// schedule can be run again: bevy's executor would skip the systems that had completed.
+    pub(super) fn run(&mut self, stage: usize, world: &mut World) -> Result<(), Payload> {
+        if let Some(check) = change_ticks::take(world.id()) {
+            for schedule in &mut self.0 {
+                schedule.check_change_ticks(check);
+            }
+        }
+        let schedule = &mut self.0[stage];
+        if schedule.systems_len() == 0 {
+            return Ok(());
+        }
+        let ran = catch_unwind(AssertUnwindSafe(|| schedule.run(world)));
+        if ran.is_err() {
+            schedule.set_executor(SingleThreadedExecutor::new());
+        }
+        ran
+    }
+}
+
+/// What the end of a tick does for the World.
+pub(super) struct EndOfTick {
+    /// The change tick of the last turnover: message types written since then are turned over.
+    turned_over: ChangeTick,
+}
+
+impl EndOfTick {
+    pub(super) fn new(world: &mut World) -> Self {
+        Self { turned_over: world.change_tick() }
+    }
+
+    pub(super) fn run(&mut self, world: &mut World) {
+        self.turn_messages_over(world);
+        world.clear_trackers();
+        // No schedule may have run in this tick, and then nobody has looked.
+        world.check_change_ticks();
+    }
+
+    fn turn_messages_over(&mut self, world: &mut World) {
+        /// Puts the registry back, also when a message's destructor panics.
+        struct PutBack<'w>(&'w mut World, MessageRegistry);
+        impl Drop for PutBack<'_> {
+            fn drop(&mut self) {
+                if let Some(mut registry) = self.0.get_resource_mut::<MessageRegistry>() {
+                    *registry.bypass_change_detection() = std::mem::take(&mut self.1);
+                }
+            }
+        }
+        let Some(mut registry) = world.get_resource_mut::<MessageRegistry>() else {
+            return;
+        };
+        if registry.should_update == ShouldUpdateMessages::Waiting {
+            return;
+        }
+        let registry = std::mem::take(registry.bypass_change_detection());
+        let mut back = PutBack(world, registry);
+        let PutBack(world, registry) = &mut back;
+        registry.run_updates(world, self.turned_over);
+        if registry.should_update == ShouldUpdateMessages::Ready {
+            registry.should_update = ShouldUpdateMessages::Waiting;
+        }
+        self.turned_over = world.change_tick();
+    }
+}

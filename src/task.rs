@@ -1,0 +1,321 @@
+//! What a user holds of a task: [`spawn_boxed`], its [`JoinHandle`], and [`yield_now`].
+#![forbid(unsafe_code)]
+
+use std::{
+    any::Any,
+    fmt,
+    marker::PhantomData,
+    panic::{Location, resume_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use crate::{
+    context,
+    executor::{TaskState, key::TaskIdentity},
+};
+
+/// Starts a task in memory of its own. It is polled in a later round of this turn.
+///
+/// The task goes on when its handle is dropped, and ends with the runtime at the latest.
+///
+/// # Panics
+///
+/// Outside a runtime, and when the runtime has 16,777,215 tasks already.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, spawn_boxed};
+///
+/// let mut world = World::new();
+/// let sum = Runtime::new(&mut world).block_on(async {
+///     let seven = spawn_boxed(async { 3 + 4 });
+///     seven.await + 1
+/// });
+/// assert_eq!(sum, 8);
+/// ```
+#[track_caller]
+pub fn spawn_boxed<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let spawned_at = Location::caller();
+    context::current("spawn_boxed()", |core| match core.executor.spawn(future, spawned_at) {
+        Ok(identity) => JoinHandle {
+            runtime: core.serial(),
+            task: Some(identity),
+            _output: PhantomData,
+        },
+        Err(_) => panic!("a runtime holds at most 16,777,215 tasks, and has them all"),
+    })
+}
+
+/// Lets everything else that is ready run, and resumes in the next turn.
+///
+/// # Cancellation
+///
+/// Dropping it does nothing.
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A task's handle: await it for the task's output, or end the task.
+///
+/// It belongs to the thread of its runtime, which it may outlive. Dropping it lets the task go on.
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// fn handle_is_not_send(handle: onbeat::JoinHandle<()>) {
+///     send(handle);
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn sync<T: Sync>(_: &T) {}
+/// fn handle_is_not_sync(handle: onbeat::JoinHandle<()>) {
+///     sync(&handle);
+/// }
+/// ```
+///
+/// Aborting consumes it, so an aborted task is awaited by nobody:
+///
+/// ```compile_fail,E0382
+/// async fn abort_then_await(handle: onbeat::JoinHandle<()>) {
+///     handle.abort();
+///     handle.await;
+/// }
+/// ```
+#[must_use = "a task goes on when its handle is dropped; `drop(handle)` says that this is meant"]
+pub struct JoinHandle<T> {
+    runtime: u64,
+    /// `None` once the output has been given out.
+    task: Option<TaskIdentity>,
+    /// Neither `Send` nor `Sync`, and no owner of a `T`.
+    _output: PhantomData<*const T>,
+}
+
+impl<T> Unpin for JoinHandle<T> {}
+
+impl<T: 'static> JoinHandle<T> {
+    /// Ends the task: it is never polled again, and its future is dropped in this turn, after the
+    /// current poll, where the World may be used.
+    ///
+    /// A task that has already ended is left as it is, and its output is dropped.
+    pub fn abort(self) {
+        if let Some(task) = self.task {
+            context::find(self.runtime, |core| core.executor.abort(task));
+        }
+    }
+
+    /// Whether the task has ended and its future has been dropped. True when the runtime has gone.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.is_none_or(|task| {
+            context::find(self.runtime, |core| core.executor.is_finished(task)).unwrap_or(true)
+        })
+    }
+
+    /// Waits for the end of the task, whichever way it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::Panicked`] with the payload if the task panicked, [`JoinError::Cancelled`] if it was
+    /// ended before it completed.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future lets the task go on, detached.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{JoinError, Runtime, spawn_boxed};
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let failing = spawn_boxed(async { panic!("out of cheese") });
+    ///     assert!(matches!(failing.join().await, Err(JoinError::Panicked(_))));
+    /// });
+    /// ```
+    pub fn join(self) -> Join<T> {
+        Join { handle: self }
+    }
+
+    /// # Panics
+    ///
+    /// After it has been ready.
+    fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        let task = self.task.expect("a JoinHandle is not polled again after it gave its output");
+        let found = context::find(self.runtime, |core| core.executor.state(task));
+        let result = match found {
+            None => Err(JoinError::Cancelled(CancelReason::RuntimeGone)),
+            Some(TaskState::Running) => {
+                self.wait(task, cx);
+                return Poll::Pending;
+            }
+            Some(TaskState::Output) => {
+                context::find(self.runtime, |core| core.executor.take_output(task))
+                    .flatten()
+                    .ok_or(JoinError::Cancelled(CancelReason::RuntimeGone))
+            }
+            Some(TaskState::Panicked) => Err(context::find(self.runtime, |core| {
+                core.executor.take_payload(task)
+            })
+            .flatten()
+            .map_or(JoinError::Cancelled(CancelReason::RuntimeGone), JoinError::Panicked)),
+            Some(TaskState::Aborted | TaskState::Gone) => {
+                Err(JoinError::Cancelled(CancelReason::Aborted))
+            }
+        };
+        self.task = None;
+        let joiner = context::find(self.runtime, |core| core.executor.detach(task));
+        drop(joiner);
+        Poll::Ready(result)
+    }
+
+    /// Stores who is woken at the end. Clones and drops outside the executor.
+    fn wait(&self, task: TaskIdentity, cx: &mut Context<'_>) {
+        let stored =
+            context::find(self.runtime, |core| core.executor.joiner_will_wake(task, cx.waker()));
+        if stored != Some(true) {
+            let waker = cx.waker().clone();
+            let old = context::find(self.runtime, |core| core.executor.set_joiner(task, waker));
+            drop(old);
+        }
+    }
+}
+
+impl<T: 'static> Future for JoinHandle<T> {
+    type Output = T;
+
+    /// Gives the task's output.
+    ///
+    /// # Panics
+    ///
+    /// With the task's own panic if it panicked, by name if it was cancelled or the runtime has gone,
+    /// and when it is polled again after it gave the output.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match self.poll_join(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(output)) => Poll::Ready(output),
+            Poll::Ready(Err(JoinError::Panicked(payload))) => resume_unwind(payload),
+            Poll::Ready(Err(JoinError::Cancelled(reason))) => panic!(
+                "awaited a task that was cancelled ({reason}); `JoinHandle::join` gives this as an error"
+            ),
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.task {
+            let joiner = context::find(self.runtime, |core| core.executor.detach(task));
+            drop(joiner);
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("task", &self.task).finish_non_exhaustive()
+    }
+}
+
+/// The future of [`JoinHandle::join`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Join<T> {
+    handle: JoinHandle<T>,
+}
+
+impl<T: 'static> Future for Join<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.handle.poll_join(cx)
+    }
+}
+
+/// Why a task gave no output.
+pub enum JoinError {
+    /// It panicked, with this payload.
+    Panicked(Box<dyn Any + Send>),
+    /// It was ended before it completed.
+    Cancelled(CancelReason),
+}
+
+/// What ended a task before it completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// It was aborted.
+    Aborted,
+    /// Its runtime has gone.
+    RuntimeGone,
+}
+
+impl fmt::Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aborted => "it was aborted",
+            Self::RuntimeGone => "its runtime has gone",
+        })
+    }
+}
+
+impl JoinError {
+    /// The message of the panic, if the task panicked with one.
+    #[must_use]
+    pub fn panic_message(&self) -> Option<&str> {
+        let Self::Panicked(payload) = self else {
+            return None;
+        };
+        payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(_) => f.debug_tuple("Panicked").field(&self.panic_message()).finish(),
+            Self::Cancelled(reason) => f.debug_tuple("Cancelled").field(reason).finish(),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(_) => match self.panic_message() {
+                Some(message) => write!(f, "the task panicked: {message}"),
+                None => f.write_str("the task panicked"),
+            },
+            Self::Cancelled(reason) => write!(f, "the task was cancelled: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}

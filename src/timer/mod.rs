@@ -1,0 +1,46 @@
+//! Time for tasks.
+//!
+//! In reading order:
+//!
+//! - [`wheel`]: the timing wheel, a pure data structure;
+//! - [`sleep`](mod@sleep): the future that every other one here rests on;
+//! - [`timeout`](mod@timeout), [`interval`](mod@interval): built on it.
+#![forbid(unsafe_code)]
+
+pub(crate) mod interval;
+pub(crate) mod sleep;
+pub(crate) mod timeout;
+pub(crate) mod wheel;
+
+use std::time::Instant;
+
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use sleep::{Sleep, sleep, sleep_until};
+pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
+
+use crate::context;
+
+/// The time of the turn: one timestamp, taken when the turn began, the same for everything in it.
+///
+/// # Panics
+///
+/// Outside a runtime.
+#[track_caller]
+#[must_use]
+pub fn event_time() -> Instant {
+    context::current("event_time()", |core| core.clock.instant(core.clock.now_ns()))
+}
+
+/// The time of the call. A read of the clock costs 20 to 30 ns; [`event_time`] costs next to nothing.
+///
+/// Under the virtual clock it equals [`event_time`].
+///
+/// # Panics
+///
+/// Outside a runtime.
+#[track_caller]
+#[must_use]
+pub fn precise_now() -> Instant {
+    context::current("precise_now()", |core| core.clock.instant(core.clock.precise_ns()))
+}
+

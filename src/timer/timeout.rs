@@ -1,0 +1,87 @@
+//! [`Timeout`]: a future with a limit in time.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use pin_project_lite::pin_project;
+
+use super::sleep::{Sleep, sleep, sleep_until};
+
+/// Gives `future`'s output, or [`Elapsed`] when `duration` has passed without one.
+///
+/// The future is polled first: one that is ready in the turn of the deadline wins.
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, timeout};
+/// use std::time::Duration;
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     assert_eq!(timeout(Duration::from_secs(1), async { 7 }).await, Ok(7));
+///     let never = std::future::pending::<()>();
+///     assert!(timeout(Duration::from_millis(1), never).await.is_err());
+/// });
+/// ```
+#[track_caller]
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout { future, sleep: sleep(duration) }
+}
+
+/// As [`timeout`], with the deadline as an instant.
+///
+/// # Panics
+///
+/// Outside a runtime.
+#[track_caller]
+pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout { future, sleep: sleep_until(deadline) }
+}
+
+pin_project! {
+    /// The future of [`timeout`] and [`timeout_at`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it drops the inner future and takes the timer out of the wheel at once.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        sleep: Sleep,
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        Pin::new(this.sleep).poll(cx).map(|()| Err(Elapsed(())))
+    }
+}
+
+/// The time of a [`timeout`] has passed; the future it limited has been dropped or will be with the
+/// [`Timeout`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Elapsed(());
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline passed before the future completed")
+    }
+}
+
+impl std::error::Error for Elapsed {}

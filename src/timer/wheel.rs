@@ -1,0 +1,511 @@
+//! A hierarchical timing wheel that fires in exact order.
+//!
+//! Eight levels of 64 slots cover all of `u64` nanoseconds; a slot of the lowest level is
+//! 2^16 ns wide. A deadline lies on the level of the highest bit group in which it differs from
+//! `position`, so every slot of a level comes before every slot of the next. Inserting and
+//! cancelling link and unlink one entry. Nothing here calls user code: payloads are handed back.
+//!
+//! To fire in the order (deadline, registration), a slot is *entered* when its start is due:
+//!
+//! - a *sorted* list stays where it is and becomes its level's *run*, fired from its head. Equal
+//!   deadlines and equal durations are always sorted, so they are never moved at all, however
+//!   many fall due together;
+//! - of any other list, each entry goes to a lower level, and the entries of a lowest slot go to
+//!   a heap.
+//!
+//! Only the second kind costs time in proportion to the slot, so it is done ahead: in each
+//! [`Wheel::advance`] a budget of entries of the next unsorted slot of each level is moved to a
+//! spare bank, which takes the place of the level below when the slot is entered.
+//!
+//! Invariants, by name:
+//!
+//! - *Ahead of position*: a listed entry is later than `position`, or in a run.
+//! - *Run*: bit `k` of `runs` means that the list of level `k` in whose slot `position` lies is
+//!   sorted and being fired. Nothing is ever linked into a slot that `position` lies in.
+//! - *Lower bounds*: `earliest_ns` is at most every live deadline; `slots_from_ns` is at most the
+//!   start of every occupied slot that is not a run.
+#![forbid(unsafe_code)]
+
+mod lists;
+mod near;
+#[cfg(test)]
+mod tests;
+
+use lists::{Key, Lists, Place};
+use near::{Deferred, Near};
+
+/// log2 of the width of a lowest slot, in nanoseconds.
+const TICK_BITS: u32 = 16;
+/// log2 of the number of slots in a level.
+const LEVEL_BITS: u32 = 6;
+/// `TICK_BITS + LEVELS * LEVEL_BITS` is 64.
+const LEVELS: usize = 8;
+/// One bank for each level, and a spare one for each level but the highest.
+const BANKS: usize = 2 * LEVELS - 1;
+/// Deadlines less than this after a slot's start go to the heap when the slot is moved ahead:
+/// once the slot has begun there is too little time to move them again under a budget.
+const NEAR_NS: u64 = 1 << 20;
+/// How long before its start a slot begins to be moved ahead. Earlier, the work would be lost on
+/// all that is still cancelled.
+const LEAD_NS: u64 = 1 << 24;
+/// The slot of a level that has nothing moved ahead.
+const NO_SLOT: u8 = u8::MAX;
+
+/// Names one registration of a timer in its wheel.
+///
+/// A serial is never used again in its wheel, so the identity of a fired, cancelled or reset
+/// timer stays dead. Serials ascend: they are the registration numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerId {
+    index: u32,
+    serial: u64,
+}
+
+/// Timers with a payload, fired in the order (deadline, registration).
+#[derive(Debug)]
+pub(crate) struct Wheel<T> {
+    lists: Lists<T, BANKS>,
+    near: Near,
+    deferred: Deferred,
+    next_serial: u64,
+    /// What levels and slots are counted from; a multiple of a tick, at most the latest time seen.
+    position_ns: u64,
+    earliest_ns: u64,
+    slots_from_ns: u64,
+    /// Before this time `advance` has nothing to do.
+    attend_ns: u64,
+    /// The bank of each level.
+    level_bank: [u8; LEVELS],
+    /// The bank that a slot of level `k` is moved ahead to; level 0 has none.
+    ahead_bank: [u8; LEVELS],
+    /// The slot of level `k` whose entries are in `ahead_bank[k]`, if there are any.
+    ahead_slot: [u8; LEVELS],
+    /// Levels with a *run*. The bit may outlive the last entry of the run.
+    runs: u8,
+}
+
+/// A slot that has not been entered.
+#[derive(Clone, Copy)]
+struct Slot {
+    level: usize,
+    slot: u8,
+    start_ns: u64,
+}
+
+impl<T> Wheel<T> {
+    /// An empty wheel that starts at this time.
+    pub(crate) fn new(now_ns: u64) -> Self {
+        let banks = |from: usize| std::array::from_fn(|level| (from + level) as u8);
+        Self {
+            lists: Lists::new(),
+            near: Near::default(),
+            deferred: Deferred::new(),
+            next_serial: 0,
+            position_ns: tick_start(now_ns),
+            earliest_ns: u64::MAX,
+            slots_from_ns: u64::MAX,
+            attend_ns: tick_end(now_ns),
+            level_bank: banks(0),
+            ahead_bank: banks(LEVELS - 1),
+            ahead_slot: [NO_SLOT; LEVELS],
+            runs: 0,
+        }
+    }
+
+    /// How many timers are registered and have neither fired nor been cancelled.
+    pub(crate) fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// The registration number that the next `insert` or `reset` gives out.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// Registers a timer. A deadline in the past is due at once.
+    ///
+    /// # Panics
+    ///
+    /// With about 2^32 timers registered.
+    pub(crate) fn insert(&mut self, deadline_ns: u64, payload: T) -> TimerId {
+        let serial = self.take_serial();
+        let index = self.lists.allocate(deadline_ns, serial, payload);
+        self.earliest_ns = self.earliest_ns.min(deadline_ns);
+        self.place(index, deadline_ns);
+        TimerId { index, serial }
+    }
+
+    /// Takes a timer out; `None` if it has fired, was cancelled or was reset.
+    pub(crate) fn cancel(&mut self, id: TimerId) -> Option<T> {
+        if !self.lists.is_live(id.index, id.serial) {
+            return None;
+        }
+        let place = self.lists.place(id.index);
+        if place == Place::Listed {
+            self.lists.unlink(id.index);
+        }
+        let payload = self.lists.release(id.index);
+        if place != Place::Listed {
+            self.bury(place);
+        }
+        payload
+    }
+
+    /// The payload of a timer, to replace it; `None` if the timer is gone.
+    pub(crate) fn payload_mut(&mut self, id: TimerId) -> Option<&mut T> {
+        if !self.lists.is_live(id.index, id.serial) {
+            return None;
+        }
+        self.lists.payload_mut(id.index)
+    }
+
+    /// Gives a timer another deadline and keeps its payload; `None` if the timer is gone.
+    ///
+    /// This is a new registration: the timer gets the next serial, so it goes behind the timers
+    /// that already have the same deadline and does not fire in the turn of the reset. The old
+    /// identity is dead.
+    pub(crate) fn reset(&mut self, id: TimerId, deadline_ns: u64) -> Option<TimerId> {
+        if !self.lists.is_live(id.index, id.serial) {
+            return None;
+        }
+        let place = self.lists.place(id.index);
+        if place == Place::Listed {
+            self.lists.unlink(id.index);
+        }
+        let serial = self.take_serial();
+        self.lists.rekey(id.index, deadline_ns, serial);
+        if place != Place::Listed {
+            self.bury(place);
+        }
+        self.earliest_ns = self.earliest_ns.min(deadline_ns);
+        self.place(id.index, deadline_ns);
+        Some(TimerId { index: id.index, serial })
+    }
+
+    /// Follows the time, and moves up to `budget` entries ahead of need.
+    ///
+    /// One compare when there is nothing to do. What is due is never left to this: `pop_due`
+    /// finds it whatever the budget was. A budget of `usize::MAX` also moves what starts too late
+    /// to be moved yet, which makes `next_deadline` tighter before a long wait.
+    pub(crate) fn advance(&mut self, now_ns: u64, budget: usize) {
+        if now_ns < self.attend_ns && budget != usize::MAX {
+            return;
+        }
+        let left = self.move_ahead(now_ns, budget);
+        self.follow(now_ns);
+        self.attend_ns = if left == 0 { now_ns } else { tick_end(now_ns) };
+    }
+
+    /// Takes out the first timer in the order (deadline, registration) that is due and was
+    /// registered before the mark.
+    ///
+    /// Due timers registered at or after the mark stay, and are found in their order by a call
+    /// with a later mark. One compare when nothing is due.
+    pub(crate) fn pop_due(&mut self, now_ns: u64, registered_before: u64) -> Option<T> {
+        if now_ns < self.earliest_ns {
+            return None;
+        }
+        if self.deferred.has_before(registered_before) {
+            self.restore_deferred();
+        }
+        loop {
+            let first = self.first_entered();
+            let bound_ns = first.map_or(u64::MAX, |(key, _)| key.deadline_ns).min(now_ns);
+            if self.slots_from_ns <= bound_ns {
+                let slot = self.first_slot();
+                self.slots_from_ns = slot.map_or(u64::MAX, |slot| slot.start_ns);
+                if let Some(slot) = slot.filter(|slot| slot.start_ns <= bound_ns) {
+                    self.enter(slot);
+                    continue;
+                }
+            }
+            let Some((key, place)) = first.filter(|(key, _)| key.deadline_ns <= now_ns) else {
+                self.earliest_ns = self.next_deadline().unwrap_or(u64::MAX);
+                return None;
+            };
+            self.take_entered(key, place);
+            if key.serial < registered_before {
+                return self.lists.release(key.index);
+            }
+            self.lists.set_deferred(key.index);
+            self.deferred.push(key);
+        }
+    }
+
+    /// When to look again: at most the earliest deadline, and that deadline itself unless it
+    /// lies in an unsorted slot; `None` without timers.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        let entered = self.first_entered().map(|(key, _)| key.deadline_ns);
+        let listed = self.first_slot().map(|slot| self.slot_bound(slot));
+        [entered, listed, self.deferred.deadline_ns_min()].into_iter().flatten().min()
+    }
+
+    /// Takes out every timer, in no particular order. All identities are dead afterwards.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        self.near.clear();
+        self.deferred.take();
+        self.runs = 0;
+        self.earliest_ns = u64::MAX;
+        self.slots_from_ns = u64::MAX;
+        self.lists.drain()
+    }
+
+    fn take_serial(&mut self) -> u64 {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        serial
+    }
+
+    /// Links an entry that is nowhere by its distance from `position`.
+    #[inline(always)]
+    fn place(&mut self, index: u32, deadline_ns: u64) {
+        let difference = (deadline_ns ^ self.position_ns) >> TICK_BITS;
+        if difference == 0 || deadline_ns < self.position_ns {
+            self.place_near(index);
+            return;
+        }
+        let level = (difference.ilog2() / LEVEL_BITS) as usize;
+        let slot = slot_at(level, deadline_ns);
+        self.slots_from_ns = self.slots_from_ns.min(slot_floor(level, deadline_ns));
+        self.lists.link(index, deadline_ns, self.level_bank[level], slot);
+    }
+
+    #[inline(never)]
+    fn place_near(&mut self, index: u32) {
+        self.lists.set_near(index);
+        self.near.push(self.lists.key(index));
+    }
+
+    /// Accounts for the key that an entry has left behind here.
+    #[inline(never)]
+    fn bury(&mut self, place: Place) {
+        let lists = &self.lists;
+        match place {
+            Place::Near => self.near.bury(|key| lists.is_live(key.index, key.serial)),
+            Place::Deferred => self.deferred.bury(|key| lists.is_live(key.index, key.serial)),
+            Place::Listed => {}
+        }
+    }
+
+    fn restore_deferred(&mut self) {
+        for key in self.deferred.take() {
+            if self.lists.is_live(key.index, key.serial) {
+                self.place_near(key.index);
+            }
+        }
+    }
+
+    /// The first key of the heap and the runs, and where it is.
+    fn first_entered(&self) -> Option<(Key, Place)> {
+        let mut first = self.near.peek().map(|key| (key, Place::Near));
+        for level in bits(u64::from(self.runs)) {
+            let (bank, slot) = (self.level_bank[level], slot_at(level, self.position_ns));
+            let Some(head) = self.lists.head(bank, slot) else { continue };
+            if first.is_none_or(|(key, _)| head < key) {
+                first = Some((head, Place::Listed));
+            }
+        }
+        first
+    }
+
+    fn take_entered(&mut self, key: Key, place: Place) {
+        if place == Place::Listed {
+            self.lists.unlink(key.index);
+        } else {
+            let lists = &self.lists;
+            self.near.pop(|key| lists.is_live(key.index, key.serial));
+        }
+    }
+
+    /// The earliest slot that has not been entered.
+    fn first_slot(&self) -> Option<Slot> {
+        (0..LEVELS).find_map(|level| {
+            let mut occupied = self.not_entered(level);
+            if self.has_ahead(level) {
+                occupied |= 1 << self.ahead_slot[level];
+            }
+            (occupied != 0).then(|| self.slot(level, occupied.trailing_zeros() as u8))
+        })
+    }
+
+    fn slot(&self, level: usize, slot: u8) -> Slot {
+        let start_ns = level_floor(level, self.position_ns) | u64::from(slot) << shift(level);
+        Slot { level, slot, start_ns }
+    }
+
+    /// Occupied slots of a level without its run.
+    fn not_entered(&self, level: usize) -> u64 {
+        let run = u64::from(self.runs >> level & 1) << slot_at(level, self.position_ns);
+        self.lists.occupied(self.level_bank[level]) & !run
+    }
+
+    fn has_ahead(&self, level: usize) -> bool {
+        self.ahead_slot[level] != NO_SLOT && self.lists.occupied(self.ahead_bank[level]) != 0
+    }
+
+    /// A lower bound of the deadlines in a slot.
+    fn slot_bound(&self, Slot { level, slot, start_ns }: Slot) -> u64 {
+        let listed = self.list_bound(self.level_bank[level], slot, start_ns);
+        if self.ahead_slot[level] != slot || !self.has_ahead(level) {
+            return listed;
+        }
+        let bank = self.ahead_bank[level];
+        let below = self.lists.occupied(bank).trailing_zeros() as u8;
+        let below_start_ns = start_ns | u64::from(below) << shift(level - 1);
+        listed.min(self.list_bound(bank, below, below_start_ns))
+    }
+
+    /// A lower bound of the deadlines in a list; exact if it is *sorted*.
+    fn list_bound(&self, bank: u8, slot: u8, start_ns: u64) -> u64 {
+        if self.lists.unsorted(bank) >> slot & 1 != 0 {
+            return start_ns;
+        }
+        self.lists.head(bank, slot).map_or(u64::MAX, |key| key.deadline_ns)
+    }
+
+    /// Moves `position` to the start of the first slot, which is due. All levels below are
+    /// empty, and the runs up to this level are exhausted: their deadlines come before.
+    fn enter(&mut self, Slot { level, slot, start_ns }: Slot) {
+        self.position_ns = start_ns;
+        self.runs &= !(((2u16 << level) - 1) as u8);
+        if self.ahead_slot[level] == slot {
+            std::mem::swap(&mut self.level_bank[level - 1], &mut self.ahead_bank[level]);
+            self.ahead_slot[level] = NO_SLOT;
+        }
+        self.slots_from_ns = start_ns;
+        let bank = self.level_bank[level];
+        if self.lists.unsorted(bank) >> slot & 1 == 0 {
+            self.runs |= 1 << level;
+            return;
+        }
+        while let Some(key) = self.lists.pop_front(bank, slot) {
+            if level == 0 {
+                self.place_near(key.index);
+            } else {
+                self.place(key.index, key.deadline_ns);
+            }
+        }
+    }
+
+    /// Moves `position` up to this time as far as that costs nothing, so that new timers go to
+    /// the lowest level that can hold them, and the next slots can be moved ahead.
+    fn follow(&mut self, now_ns: u64) {
+        let target_ns = tick_start(now_ns);
+        while let Some(slot) = self.first_slot().filter(|slot| slot.start_ns <= target_ns) {
+            let first = self.first_entered().map_or(u64::MAX, |(key, _)| key.deadline_ns);
+            let unsorted = self.lists.unsorted(self.level_bank[slot.level]) >> slot.slot & 1;
+            if first < slot.start_ns || unsorted != 0 {
+                return;
+            }
+            self.enter(slot);
+        }
+        if target_ns <= self.position_ns {
+            return;
+        }
+        for level in bits(u64::from(self.runs)) {
+            let slot = slot_at(level, self.position_ns);
+            if self.lists.head(self.level_bank[level], slot).is_none() {
+                self.runs &= !(1 << level);
+            } else if slot_floor(level, self.position_ns) != slot_floor(level, target_ns) {
+                return;
+            }
+        }
+        self.position_ns = target_ns;
+    }
+
+    /// Moves entries of the next unsorted slot of each level. Returns what is left of the budget.
+    fn move_ahead(&mut self, now_ns: u64, budget: usize) -> usize {
+        let horizon_ns = |lead_ns| match budget {
+            usize::MAX => u64::MAX,
+            _ => now_ns.saturating_add(lead_ns),
+        };
+        let mut left = self.move_ticks_ahead(horizon_ns(NEAR_NS), budget);
+        for level in 1..LEVELS {
+            let unsorted = self.not_entered(level) & self.lists.unsorted(self.level_bank[level]);
+            if unsorted == 0 {
+                continue;
+            }
+            let Slot { slot, start_ns, .. } = self.slot(level, unsorted.trailing_zeros() as u8);
+            if start_ns > horizon_ns(LEAD_NS)
+                || (self.has_ahead(level) && self.ahead_slot[level] != slot)
+            {
+                continue;
+            }
+            self.ahead_slot[level] = slot;
+            left = self.move_slot_ahead(Slot { level, slot, start_ns }, left);
+            if left == 0 {
+                break;
+            }
+        }
+        left
+    }
+
+    /// Moves unsorted lowest slots that start before the horizon to the heap.
+    fn move_ticks_ahead(&mut self, horizon_ns: u64, mut left: usize) -> usize {
+        let bank = self.level_bank[0];
+        for slot in bits(self.not_entered(0) & self.lists.unsorted(bank)) {
+            if self.slot(0, slot as u8).start_ns > horizon_ns {
+                break;
+            }
+            while left > 0 {
+                let Some(key) = self.lists.pop_front(bank, slot as u8) else { break };
+                self.place_near(key.index);
+                left -= 1;
+            }
+        }
+        left
+    }
+
+    /// Moves entries to the spare bank, or to the heap if they are due soon after the start.
+    fn move_slot_ahead(&mut self, Slot { level, slot, start_ns }: Slot, mut left: usize) -> usize {
+        while left > 0 {
+            let Some(key) = self.lists.pop_front(self.level_bank[level], slot) else { break };
+            let below = slot_at(level - 1, key.deadline_ns);
+            if below == 0 || key.deadline_ns - start_ns < NEAR_NS {
+                self.place_near(key.index);
+            } else {
+                self.lists.link(key.index, key.deadline_ns, self.ahead_bank[level], below);
+            }
+            left -= 1;
+        }
+        left
+    }
+}
+
+/// log2 of the width of a level's slots.
+fn shift(level: usize) -> u32 {
+    TICK_BITS + LEVEL_BITS * level as u32
+}
+
+/// The slot of a level in which a time lies.
+fn slot_at(level: usize, time_ns: u64) -> u8 {
+    (time_ns >> shift(level)) as u8 & 63
+}
+
+/// The start of the slot of a level in which a time lies.
+fn slot_floor(level: usize, time_ns: u64) -> u64 {
+    time_ns >> shift(level) << shift(level)
+}
+
+/// The start of the whole level around a time.
+fn level_floor(level: usize, time_ns: u64) -> u64 {
+    if level + 1 == LEVELS { 0 } else { slot_floor(level + 1, time_ns) }
+}
+
+fn tick_start(time_ns: u64) -> u64 {
+    slot_floor(0, time_ns)
+}
+
+/// The start of the next tick; the last moment if there is none.
+fn tick_end(time_ns: u64) -> u64 {
+    tick_start(time_ns).saturating_add(1 << TICK_BITS)
+}
+
+/// The positions of the bits that are set, ascending.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize);
+        word &= word.wrapping_sub(1);
+        bit
+    })
+}

@@ -1,0 +1,283 @@
+//! The entries, and the doubly linked lists that hold most of them.
+//!
+//! Links lie apart from the entries: cancelling touches two neighbours, and eight bytes each keep
+//! them in a near cache. Each list is a ring that begins and ends at its *sentinel*, a link of
+//! its own before those of the entries, so that linking and unlinking have no special ends.
+//!
+//! *Sorted*: a list whose `unsorted` bit is clear ascends by [`Key`]; its head is its minimum.
+//! Appending a later key and prepending an earlier one keep a list sorted, which covers equal
+//! deadlines and equal durations; anything else marks it unsorted until it is empty again.
+//!
+//! *Vacancy*: an entry without a timer has the serial [`VACANT`], which no timer gets.
+
+/// Lists in a bank: one for each bit of its occupancy bitmap.
+const SLOTS: usize = 64;
+const VACANT: u64 = u64::MAX;
+/// The end of the chain of vacant entries.
+const NONE: u32 = u32::MAX;
+/// The `prev` of an entry whose key is in the heap.
+const NEAR: u32 = u32::MAX;
+/// The `prev` of an entry whose key is put aside.
+const DEFERRED: u32 = u32::MAX - 1;
+
+/// What orders timers: the deadline, then the registration number.
+///
+/// The index only says where the entry is; no two keys of a wheel share a serial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) deadline_ns: u64,
+    pub(super) serial: u64,
+    pub(super) index: u32,
+}
+
+/// What holds the key of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Listed,
+    /// The heap of near deadlines.
+    Near,
+    /// Put aside by a pop because it was registered at or after the mark.
+    Deferred,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    deadline_ns: u64,
+    serial: u64,
+    payload: Option<T>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    next: u32,
+    prev: u32,
+}
+
+/// A slab of entries and `BANKS` times 64 lists of them.
+#[derive(Debug)]
+pub(super) struct Lists<T, const BANKS: usize> {
+    entries: Vec<Entry<T>>,
+    /// The first vacant entry; they are chained by the `next` of their links.
+    vacant: u32,
+    len: usize,
+    /// The sentinels, then one for each entry.
+    links: Vec<Link>,
+    /// For each list the deadline that was last appended; at least the tail's while the list is
+    /// *sorted*. It spares a look at the tail itself.
+    latest_ns: Box<[u64]>,
+    occupied: [u64; BANKS],
+    unsorted: [u64; BANKS],
+}
+
+impl<T, const BANKS: usize> Lists<T, BANKS> {
+    const SENTINELS: usize = BANKS * SLOTS;
+
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            vacant: NONE,
+            len: 0,
+            links: Self::sentinels().collect(),
+            latest_ns: vec![0; Self::SENTINELS].into_boxed_slice(),
+            occupied: [0; BANKS],
+            unsorted: [0; BANKS],
+        }
+    }
+
+    /// How many entries are not vacant.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds an entry whose key nothing holds yet, and returns its index.
+    ///
+    /// # Panics
+    ///
+    /// With about 2^32 entries already there.
+    #[inline]
+    pub(super) fn allocate(&mut self, deadline_ns: u64, serial: u64, payload: T) -> u32 {
+        self.len += 1;
+        let index = self.vacant;
+        let Some(entry) = self.entries.get_mut(index as usize) else {
+            return self.grow(deadline_ns, serial, payload);
+        };
+        self.vacant = self.links[Self::link_of(index)].next;
+        entry.deadline_ns = deadline_ns;
+        entry.serial = serial;
+        entry.payload = Some(payload);
+        index
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, deadline_ns: u64, serial: u64, payload: T) -> u32 {
+        let link = u32::try_from(self.links.len()).unwrap_or(DEFERRED);
+        assert!(link < DEFERRED, "a wheel holds fewer than 2^32 timers");
+        self.links.push(Link { next: NONE, prev: NEAR });
+        self.entries.push(Entry { deadline_ns, serial, payload: Some(payload) });
+        link - Self::SENTINELS as u32
+    }
+
+    /// Makes an entry whose key nothing holds vacant, and returns its payload.
+    #[inline]
+    pub(super) fn release(&mut self, index: u32) -> Option<T> {
+        let entry = &mut self.entries[index as usize];
+        debug_assert!(entry.serial != VACANT, "an entry is released once");
+        entry.serial = VACANT;
+        self.links[Self::link_of(index)].next = self.vacant;
+        self.vacant = index;
+        self.len -= 1;
+        entry.payload.take()
+    }
+
+    #[inline]
+    pub(super) fn is_live(&self, index: u32, serial: u64) -> bool {
+        self.entries.get(index as usize).is_some_and(|entry| entry.serial == serial)
+    }
+
+    /// What holds the key of a live entry.
+    #[inline]
+    pub(super) fn place(&self, index: u32) -> Place {
+        match self.links[Self::link_of(index)].prev {
+            NEAR => Place::Near,
+            DEFERRED => Place::Deferred,
+            _ => Place::Listed,
+        }
+    }
+
+    /// Notes that the heap holds the key.
+    pub(super) fn set_near(&mut self, index: u32) {
+        self.links[Self::link_of(index)].prev = NEAR;
+    }
+
+    /// Notes that the key is put aside.
+    pub(super) fn set_deferred(&mut self, index: u32) {
+        self.links[Self::link_of(index)].prev = DEFERRED;
+    }
+
+    /// Gives an entry whose key nothing holds a new one.
+    pub(super) fn rekey(&mut self, index: u32, deadline_ns: u64, serial: u64) {
+        let entry = &mut self.entries[index as usize];
+        entry.deadline_ns = deadline_ns;
+        entry.serial = serial;
+    }
+
+    pub(super) fn payload_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries.get_mut(index as usize)?.payload.as_mut()
+    }
+
+    /// Which slots of a bank hold entries.
+    #[inline]
+    pub(super) fn occupied(&self, bank: u8) -> u64 {
+        self.occupied[bank as usize]
+    }
+
+    /// Which slots of a bank are not *sorted*; a subset of the occupied ones.
+    #[inline]
+    pub(super) fn unsorted(&self, bank: u8) -> u64 {
+        self.unsorted[bank as usize]
+    }
+
+    #[inline]
+    pub(super) fn head(&self, bank: u8, slot: u8) -> Option<Key> {
+        let occupied = self.occupied(bank) >> slot & 1 != 0;
+        occupied.then(|| self.key_of(self.links[sentinel(bank, slot)].next))
+    }
+
+    /// Puts an entry whose key nothing holds into this list.
+    #[inline(always)]
+    pub(super) fn link(&mut self, index: u32, deadline_ns: u64, bank: u8, slot: u8) {
+        let bit = 1 << slot;
+        let sentinel = sentinel(bank, slot);
+        let (occupied, unsorted) = (self.occupied[bank as usize], self.unsorted[bank as usize]);
+        self.occupied[bank as usize] = occupied | bit;
+        if occupied & !unsorted & bit != 0 && self.latest_ns[sentinel] > deadline_ns {
+            self.link_earlier(index, bank, slot);
+        } else {
+            self.latest_ns[sentinel] = deadline_ns;
+            self.link_before(index, sentinel);
+        }
+    }
+
+    /// Links into an occupied *sorted* list an entry that may not belong at its end.
+    #[inline(never)]
+    fn link_earlier(&mut self, index: u32, bank: u8, slot: u8) {
+        let sentinel = sentinel(bank, slot);
+        let key = self.key(index);
+        let Link { next: head, prev: tail } = self.links[sentinel];
+        if self.key_of(tail) < key {
+            self.latest_ns[sentinel] = key.deadline_ns;
+            self.link_before(index, sentinel);
+        } else if key < self.key_of(head) {
+            self.link_before(index, head as usize);
+        } else {
+            self.unsorted[bank as usize] |= 1 << slot;
+            self.link_before(index, sentinel);
+        }
+    }
+
+    #[inline(always)]
+    fn link_before(&mut self, index: u32, next: usize) {
+        let link = Self::link_of(index);
+        let prev = self.links[next].prev;
+        self.links[link] = Link { next: next as u32, prev };
+        self.links[prev as usize].next = link as u32;
+        self.links[next].prev = link as u32;
+    }
+
+    /// Takes an entry out of its list. Nothing holds its key then.
+    #[inline]
+    pub(super) fn unlink(&mut self, index: u32) {
+        let Link { next, prev } = self.links[Self::link_of(index)];
+        self.links[prev as usize].next = next;
+        self.links[next as usize].prev = prev;
+        // Only the sentinel of an emptied list can be both neighbours. A branch on that would be
+        // mispredicted wherever timers are few, so the other case clears no bit of any bank.
+        let bank = (next as usize / SLOTS).min(BANKS - 1);
+        let emptied = u64::from(next == prev) << (next as usize % SLOTS);
+        self.occupied[bank] &= !emptied;
+        self.unsorted[bank] &= !emptied;
+    }
+
+    /// Takes the head out of a list.
+    pub(super) fn pop_front(&mut self, bank: u8, slot: u8) -> Option<Key> {
+        let key = self.head(bank, slot)?;
+        self.unlink(key.index);
+        Some(key)
+    }
+
+    /// Empties everything; returns the payloads in no particular order.
+    pub(super) fn drain(&mut self) -> Vec<T> {
+        self.occupied = [0; BANKS];
+        self.unsorted = [0; BANKS];
+        self.vacant = NONE;
+        self.len = 0;
+        self.links.clear();
+        self.links.extend(Self::sentinels());
+        self.entries.drain(..).filter_map(|entry| entry.payload).collect()
+    }
+
+    fn sentinels() -> impl Iterator<Item = Link> {
+        (0..Self::SENTINELS as u32).map(|own| Link { next: own, prev: own })
+    }
+
+    fn link_of(index: u32) -> usize {
+        Self::SENTINELS + index as usize
+    }
+
+    #[inline]
+    pub(super) fn key(&self, index: u32) -> Key {
+        let entry = &self.entries[index as usize];
+        Key { deadline_ns: entry.deadline_ns, serial: entry.serial, index }
+    }
+
+    /// The key of the entry that this link belongs to.
+    #[inline]
+    fn key_of(&self, link: u32) -> Key {
+        self.key(link - Self::SENTINELS as u32)
+    }
+}
+
+fn sentinel(bank: u8, slot: u8) -> usize {
+    bank as usize * SLOTS + slot as usize
+}

@@ -1,0 +1,114 @@
+//! The keys that are not in a list: near deadlines in a heap, and those a pop has put aside.
+//!
+//! *Live top*: the top of the heap is a live key, so it can be trusted without a look at the
+//! entries. *Half dead*: of the keys in the heap, and of those put aside, the dead never
+//! outnumber the living, which bounds memory and makes a sweep constant in amortised time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::lists::Key;
+
+/// A heap of keys, some of which may belong to cancelled timers.
+#[derive(Debug, Default)]
+pub(super) struct Near {
+    heap: BinaryHeap<Reverse<Key>>,
+    dead: usize,
+}
+
+impl Near {
+    pub(super) fn push(&mut self, key: Key) {
+        self.heap.push(Reverse(key));
+    }
+
+    /// The earliest key.
+    pub(super) fn peek(&self) -> Option<Key> {
+        self.heap.peek().map(|Reverse(key)| *key)
+    }
+
+    pub(super) fn pop(&mut self, is_live: impl Fn(&Key) -> bool) -> Option<Key> {
+        let Reverse(key) = self.heap.pop()?;
+        self.restore(is_live);
+        Some(key)
+    }
+
+    /// Says that one key here has died. `is_live` knows it.
+    pub(super) fn bury(&mut self, is_live: impl Fn(&Key) -> bool) {
+        self.dead += 1;
+        self.restore(is_live);
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Restores *live top* and *half dead*. Nothing to do while none is dead.
+    fn restore(&mut self, is_live: impl Fn(&Key) -> bool) {
+        while self.dead > 0 && self.heap.peek().is_some_and(|Reverse(key)| !is_live(key)) {
+            self.heap.pop();
+            self.dead -= 1;
+        }
+        if self.dead > self.heap.len() - self.dead {
+            self.heap.retain(|Reverse(key)| is_live(key));
+            self.dead = 0;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.heap.len() - self.dead, self.dead)
+    }
+}
+
+/// Due keys that wait for a later mark.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    keys: Vec<Key>,
+    dead: usize,
+    /// No key here is earlier.
+    deadline_ns_min: u64,
+    /// No key here was registered earlier.
+    serial_min: u64,
+}
+
+impl Deferred {
+    pub(super) fn new() -> Self {
+        Self { keys: Vec::new(), dead: 0, deadline_ns_min: u64::MAX, serial_min: u64::MAX }
+    }
+
+    pub(super) fn push(&mut self, key: Key) {
+        self.deadline_ns_min = self.deadline_ns_min.min(key.deadline_ns);
+        self.serial_min = self.serial_min.min(key.serial);
+        self.keys.push(key);
+    }
+
+    /// Whether a key may be here that was registered before the mark.
+    pub(super) fn has_before(&self, mark: u64) -> bool {
+        self.serial_min < mark
+    }
+
+    /// A lower bound of the deadlines here.
+    pub(super) fn deadline_ns_min(&self) -> Option<u64> {
+        (!self.keys.is_empty()).then_some(self.deadline_ns_min)
+    }
+
+    /// Everything here, and forgets it.
+    pub(super) fn take(&mut self) -> Vec<Key> {
+        std::mem::replace(self, Self::new()).keys
+    }
+
+    /// Says that one key here has died. `is_live` knows it.
+    pub(super) fn bury(&mut self, is_live: impl Fn(&Key) -> bool) {
+        self.dead += 1;
+        if self.dead > self.keys.len() - self.dead {
+            for key in self.take().into_iter().filter(is_live) {
+                self.push(key);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.keys.len() - self.dead, self.dead)
+    }
+}

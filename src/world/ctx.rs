@@ -1,0 +1,181 @@
+//! [`WorldCtx`]: a task's way to the World.
+#![forbid(unsafe_code)]
+
+use std::{fmt, marker::PhantomData, panic::Location};
+
+use bevy_ecs::world::{World, WorldId};
+
+use super::{lend, wait::NextTick};
+use crate::context;
+
+/// Access to the World that the loop lends to its thread.
+///
+/// It is `Copy` and holds the World's id, no pointer. While a turn runs, [`with_world`](Self::with_world)
+/// is a plain call; outside a turn, inside another access, and while another World is the current one
+/// it is an error.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{Runtime, WorldCtx};
+///
+/// #[derive(Resource, Default)]
+/// struct Score(u32);
+///
+/// let mut world = World::new();
+/// world.init_resource::<Score>();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.block_on(async {
+///     let ctx = WorldCtx::current();
+///     ctx.with_world(|world| world.resource_mut::<Score>().0 += 3);
+///     ctx.next_tick().await;
+///     ctx.with_world(|world| world.resource_mut::<Score>().0 += 4);
+/// });
+/// assert_eq!(rt.world().resource::<Score>().0, 7);
+/// ```
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// fn ctx_is_not_send(ctx: onbeat::WorldCtx) {
+///     send(ctx);
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorldCtx {
+    id: WorldId,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl WorldCtx {
+    /// Access to the World of the turn that is going on.
+    ///
+    /// # Panics
+    ///
+    /// Outside a turn.
+    #[track_caller]
+    #[must_use]
+    pub fn current() -> Self {
+        match Self::try_current() {
+            Ok(ctx) => ctx,
+            Err(error) => panic!("WorldCtx::current(): {error}"),
+        }
+    }
+
+    /// Access to the World of the turn that is going on.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError::OutsideTurn`].
+    pub fn try_current() -> Result<Self, WorldError> {
+        lend::current_id().map(Self::of).ok_or(WorldError::OutsideTurn)
+    }
+
+    /// Access to `world`, to be used by the tasks of a runtime on it.
+    #[must_use]
+    pub fn new(world: &mut World) -> Self {
+        Self::of(world.id())
+    }
+
+    fn of(id: WorldId) -> Self {
+        Self { id, _not_send: PhantomData }
+    }
+
+    /// Calls `f` with the World, at once.
+    ///
+    /// # Panics
+    ///
+    /// Where [`try_with_world`](Self::try_with_world) gives an error, with the words of that error.
+    #[inline]
+    #[track_caller]
+    pub fn with_world<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
+        match lend::with(self.id, f) {
+            Ok(result) => result,
+            Err(error) => refused(error),
+        }
+    }
+
+    /// Calls `f` with the World to read, at once. No other access is possible meanwhile, not even to
+    /// read.
+    ///
+    /// # Panics
+    ///
+    /// As [`with_world`](Self::with_world).
+    #[inline]
+    #[track_caller]
+    pub fn with_world_ref<R>(&self, f: impl FnOnce(&World) -> R) -> R {
+        match lend::with(self.id, |world| f(world)) {
+            Ok(result) => result,
+            Err(error) => refused(error),
+        }
+    }
+
+    /// Calls `f` with the World, at once, if that is possible. Destructors use this form: they may run
+    /// anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError`] says why it is not possible, and names the place that is in the way.
+    #[inline]
+    #[track_caller]
+    pub fn try_with_world<R>(&self, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
+        lend::with(self.id, f)
+    }
+
+    /// Resumes in the first round of the next tick, ahead of other ready tasks, in order of call.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn next_tick(&self) -> NextTick {
+        context::current("WorldCtx::next_tick()", NextTick::new)
+    }
+}
+
+#[cold]
+#[track_caller]
+fn refused(error: WorldError) -> ! {
+    panic!("{error}")
+}
+
+/// Why the World cannot be used here and now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WorldError {
+    /// No turn is going on on this thread.
+    OutsideTurn,
+    /// A closure that was called here, or the loop running a stage from here, has the World.
+    Taken(&'static Location<'static>),
+    /// Another World is the current one.
+    OtherWorld,
+    /// The World came back from the closure that was called here as another World.
+    Replaced(&'static Location<'static>),
+}
+
+impl fmt::Display for WorldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutsideTurn => f.write_str(
+                "the World is lent to tasks while a turn runs, and none runs on this thread: use it \
+                 inside a task, or through `Runtime::world_mut` between turns",
+            ),
+            Self::Taken(place) => write!(
+                f,
+                "the World is already in use by the access at {place}: end that closure before the \
+                 next access, and use `try_with_world` in destructors"
+            ),
+            Self::OtherWorld => f.write_str(
+                "this WorldCtx belongs to another World than the one whose turn it is: make it with \
+                 `WorldCtx::current()` inside the task that uses it",
+            ),
+            Self::Replaced(place) => write!(
+                f,
+                "the access at {place} put another World in the place of the runtime's: change the \
+                 World's content, do not replace it"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for WorldError {}

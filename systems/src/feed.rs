@@ -1,0 +1,287 @@
+//! Decoded feed events in, book changes out.
+//!
+//! A task pushes what it has decoded into [`FeedInbox`]. [`apply_feed`] books all of it, in order,
+//! and writes a [`BookEvent`] for each change and a [`BboChanged`] for each change of a best price
+//! or its size. [`install`] puts what the system needs into a world.
+
+use core::fmt;
+
+use bevy_ecs::entity::Entity;
+use bevy_ecs::message::{Message, MessageRegistry, MessageWriter};
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut, SystemParam};
+use bevy_ecs::world::World;
+
+use crate::book::{Applied, Bbo, BookError, Change, OrderBook};
+use crate::instrument::Locate;
+use crate::price::{MarketTime, Price, Qty};
+use crate::wire::itch;
+
+mod bbo_log;
+
+pub use bbo_log::{BboLog, BboRow};
+
+/// One decoded message of the feed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FeedEvent {
+    /// Which message of the feed this is, from 0.
+    pub index: u64,
+    /// The message.
+    pub message: itch::Message,
+    /// When it was decoded, in nanoseconds of the clock of whoever decoded it. Book events carry it
+    /// on; nothing here reads it.
+    pub stamp_ns: u64,
+}
+
+/// Decoded messages that wait to be booked, in the order of the feed.
+#[derive(Resource, Default, Debug)]
+pub struct FeedInbox {
+    events: Vec<FeedEvent>,
+}
+
+impl FeedInbox {
+    /// An empty inbox with room for `events`.
+    #[must_use]
+    pub fn with_capacity(events: usize) -> Self {
+        Self { events: Vec::with_capacity(events) }
+    }
+
+    /// Adds an event at the end. The room is kept from tick to tick.
+    pub fn push(&mut self, event: FeedEvent) {
+        self.events.push(event);
+    }
+
+    /// How many events wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+/// Which entity a locate code stands for.
+#[derive(Resource, Default, Debug)]
+pub struct InstrumentIndex {
+    entities: Vec<Option<Entity>>,
+}
+
+impl InstrumentIndex {
+    /// Routes messages of `locate` to the book on `entity`, in the place of any other.
+    pub fn insert(&mut self, locate: Locate, entity: Entity) {
+        let index = locate.index();
+        if index >= self.entities.len() {
+            self.entities.resize(index + 1, None);
+        }
+        self.entities[index] = Some(entity);
+    }
+
+    /// The entity of `locate`.
+    #[must_use]
+    #[inline]
+    pub fn entity(&self, locate: Locate) -> Option<Entity> {
+        self.entities.get(locate.index()).copied().flatten()
+    }
+}
+
+/// The market's time: the latest timestamp that the feed has shown.
+#[derive(Resource, Clone, Copy, Default, Debug)]
+pub struct MarketClock {
+    /// Nanoseconds since midnight of the trading day.
+    pub now: MarketTime,
+}
+
+/// A change of an instrument's book.
+#[derive(Message, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BookEvent {
+    /// The instrument.
+    pub instrument: Entity,
+    /// Which message of the feed made it.
+    pub index: u64,
+    /// When it happened at the exchange.
+    pub timestamp: MarketTime,
+    /// The stamp of the feed event.
+    pub stamp_ns: u64,
+    /// What changed.
+    pub change: Change,
+}
+
+impl BookEvent {
+    /// The price and the shares of the execution, where it is one.
+    #[must_use]
+    pub const fn execution(&self) -> Option<(Price, Qty)> {
+        match self.change {
+            Change::Executed { price, qty, .. } => Some((price, qty)),
+            _ => None,
+        }
+    }
+}
+
+/// A change of an instrument's best bid or best offer, in price or in size.
+#[derive(Message, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BboChanged {
+    /// The instrument.
+    pub instrument: Entity,
+    /// Which message of the feed made it.
+    pub index: u64,
+    /// When it happened at the exchange.
+    pub timestamp: MarketTime,
+    /// The stamp of the feed event.
+    pub stamp_ns: u64,
+    /// The best bid and offer before.
+    pub before: Bbo,
+    /// The best bid and offer after.
+    pub bbo: Bbo,
+}
+
+/// What the feed has brought so far.
+#[derive(Resource, Clone, Default, Debug)]
+pub struct FeedStats {
+    /// Messages taken from the inbox.
+    pub messages: u64,
+    /// Messages that changed a book.
+    pub applied: u64,
+    /// What could not be applied.
+    pub errors: ErrorCounts,
+    first: [Option<ContentError>; FeedStats::FIRST],
+}
+
+/// A message that could not be applied, or only in part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ContentError {
+    /// Which message of the feed it is.
+    pub index: u64,
+    /// What it could not do.
+    pub error: BookError,
+}
+
+/// How often each kind of content error came.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ErrorCounts {
+    /// [`BookError::UnknownOrder`].
+    pub unknown_order: u64,
+    /// [`BookError::DuplicateReference`].
+    pub duplicate_reference: u64,
+    /// [`BookError::OverExecution`].
+    pub over_execution: u64,
+    /// [`BookError::OverCancel`].
+    pub over_cancel: u64,
+    /// [`BookError::NoShares`].
+    pub no_shares: u64,
+}
+
+impl ErrorCounts {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.unknown_order
+            + self.duplicate_reference
+            + self.over_execution
+            + self.over_cancel
+            + self.no_shares
+    }
+}
+
+impl FeedStats {
+    /// How many content errors are kept with their message.
+    pub const FIRST: usize = 5;
+
+    /// The first content errors, in the order of the feed.
+    pub fn first_errors(&self) -> impl Iterator<Item = ContentError> {
+        self.first.iter().flatten().copied()
+    }
+
+    #[cold]
+    fn count_error(&mut self, index: u64, error: BookError) {
+        if let Some(place) = self.first.iter_mut().find(|place| place.is_none()) {
+            *place = Some(ContentError { index, error });
+        }
+        *match error {
+            BookError::UnknownOrder { .. } => &mut self.errors.unknown_order,
+            BookError::DuplicateReference { .. } => &mut self.errors.duplicate_reference,
+            BookError::OverExecution { .. } => &mut self.errors.over_execution,
+            BookError::OverCancel { .. } => &mut self.errors.over_cancel,
+            BookError::NoShares { .. } => &mut self.errors.no_shares,
+        } += 1;
+    }
+}
+
+/// Puts the resources and the message types of this module into `world`, where they are missing.
+pub fn install(world: &mut World) {
+    world.init_resource::<FeedInbox>();
+    world.init_resource::<InstrumentIndex>();
+    world.init_resource::<MarketClock>();
+    world.init_resource::<FeedStats>();
+    world.init_resource::<BboLog>();
+    MessageRegistry::register_message::<BookEvent>(world);
+    MessageRegistry::register_message::<BboChanged>(world);
+}
+
+/// What [`apply_feed`] writes to, beside the books.
+#[derive(SystemParam)]
+pub struct FeedOutput<'w> {
+    clock: ResMut<'w, MarketClock>,
+    stats: ResMut<'w, FeedStats>,
+    log: ResMut<'w, BboLog>,
+    book_events: MessageWriter<'w, BookEvent>,
+    bbo_events: MessageWriter<'w, BboChanged>,
+}
+
+impl fmt::Debug for FeedOutput<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedOutput").field("clock", &*self.clock).finish_non_exhaustive()
+    }
+}
+
+/// Books all that waits in the inbox. Messages about other instruments than those in the
+/// [`InstrumentIndex`] are counted and skipped.
+pub fn apply_feed(
+    mut inbox: ResMut<'_, FeedInbox>,
+    index: Res<'_, InstrumentIndex>,
+    mut books: Query<'_, '_, &mut OrderBook>,
+    mut output: FeedOutput<'_>,
+) {
+    if inbox.is_empty() {
+        return;
+    }
+    output.stats.messages += inbox.len() as u64;
+    for event in inbox.events.drain(..) {
+        let timestamp = event.message.timestamp();
+        output.clock.now = output.clock.now.max(timestamp);
+        if !event.message.is_order_flow() {
+            continue;
+        }
+        let Some(instrument) = index.entity(event.message.locate()) else { continue };
+        let Ok(mut book) = books.get_mut(instrument) else { continue };
+        output.book(&event, instrument, &mut book);
+    }
+}
+
+impl FeedOutput<'_> {
+    /// Books one event and writes what came of it.
+    #[inline]
+    fn book(&mut self, event: &FeedEvent, instrument: Entity, book: &mut OrderBook) {
+        let before = book.bbo();
+        let Applied { change, error } = book.apply(&event.message);
+        let bbo = book.bbo();
+        let FeedEvent { index, message, stamp_ns } = *event;
+        let timestamp = message.timestamp();
+        if let Some(error) = error {
+            self.stats.count_error(index, error);
+        }
+        self.log.record(event, &bbo);
+        if change.is_none() {
+            return;
+        }
+        self.stats.applied += 1;
+        self.book_events.write(BookEvent { instrument, index, timestamp, stamp_ns, change });
+        if !bbo.same_quote(&before) {
+            let changed = BboChanged { instrument, index, timestamp, stamp_ns, before, bbo };
+            self.bbo_events.write(changed);
+        }
+    }
+}

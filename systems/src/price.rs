@@ -1,0 +1,158 @@
+//! Fixed-point prices, quantities and money: integers only, so that results are the same everywhere.
+
+use core::fmt;
+
+/// A price in ticks of 1/10,000 dollar (four decimals, as ITCH and OUCH carry it).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Price(i64);
+
+impl Price {
+    /// Ticks in one dollar.
+    pub const TICKS_PER_DOLLAR: i64 = 10_000;
+    /// The price of zero ticks.
+    pub const ZERO: Self = Self(0);
+
+    /// A price of `ticks` 1/10,000 dollars.
+    #[must_use]
+    pub const fn from_ticks(ticks: i64) -> Self {
+        Self(ticks)
+    }
+
+    /// The price in 1/10,000 dollars.
+    #[must_use]
+    pub const fn ticks(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let ticks = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:04}", ticks / 10_000, ticks % 10_000)
+    }
+}
+
+impl fmt::Debug for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A number of shares.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Qty(u64);
+
+impl Qty {
+    /// No shares.
+    pub const ZERO: Self = Self(0);
+
+    /// `shares` shares.
+    #[must_use]
+    pub const fn new(shares: u64) -> Self {
+        Self(shares)
+    }
+
+    /// The number of shares.
+    #[must_use]
+    pub const fn shares(self) -> u64 {
+        self.0
+    }
+
+    /// Whether this is zero shares.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The sum, held at the largest representable quantity.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, held at zero.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// The smaller of the two.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+}
+
+impl fmt::Display for Qty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Qty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The side of an order or of the book.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Side {
+    /// To buy; the bid side.
+    Buy,
+    /// To sell; the ask side.
+    Sell,
+}
+
+impl Side {
+    /// The other side.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Buy => Self::Sell,
+            Self::Sell => Self::Buy,
+        }
+    }
+
+    /// +1 for a buy, -1 for a sell.
+    #[must_use]
+    pub const fn sign(self) -> i64 {
+        match self {
+            Self::Buy => 1,
+            Self::Sell => -1,
+        }
+    }
+}
+
+/// Nanoseconds since midnight of the trading day: the market's time, as the wire carries it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct MarketTime(u64);
+
+impl MarketTime {
+    /// `ns` nanoseconds since midnight.
+    #[must_use]
+    pub const fn from_ns(ns: u64) -> Self {
+        Self(ns)
+    }
+
+    /// Nanoseconds since midnight.
+    #[must_use]
+    pub const fn ns(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for MarketTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0 / 1_000_000_000;
+        let millis = self.0 / 1_000_000 % 1_000;
+        write!(
+            f,
+            "{:02}:{:02}:{:02}.{millis:03}",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        )
+    }
+}
