@@ -8,7 +8,8 @@ without a prefix), and `mfence` (what a sequentially consistent fence may become
 Inside a function only those instructions count that control can come to from the entry. The landing
 pads, to which only the unwinder jumps, stand outside: `catch_unwind` counts the panics of the process
 there, with a locked decrement. What is not followed is listed in NOT_FOLLOWED, each with its reason.
-An indirect call is not followed either: it leads to a task's future or to somebody else's waker.
+A call through a pointer is not followed either: it leads to a task's future or to somebody else's
+waker. Calls through the global offset table are direct ones in disguise, and are followed.
 
 The script distrusts itself. It fails when a function is missing (renamed, or inlined away), and when
 it does not find the locked instructions that the probe plants behind a call.
@@ -51,7 +52,7 @@ NOT_FOLLOWED = [
     (r"^(\w+::)?(rust_panic|_Unwind_|__rust_start_panic|__rust_panic_cleanup)", PANIC),
     (r"onbeat::executor::(.*::)?Executor>?::contain$", "what ends a task that panicked"),
     (r"^(\w+::)?(__rust_(no_)?alloc|__rust_dealloc|__rust_realloc|__rdl_)", "the allocator"),
-    (r"@plt|@GLIBC", "the C library"),
+    (r"@plt$", "the C library"),
 ]
 
 LOCKED = re.compile(r"^(lock\b|mfence\b)")
@@ -59,6 +60,8 @@ XCHG = re.compile(r"^xchg\s+(.*)$")
 REGISTERS_ONLY = re.compile(r"^%\w+,\s*%\w+$")
 PREFIXES = re.compile(r"^(?:(?:addr32|bnd|notrack|data16|cs)\s+)+")
 DIRECT = re.compile(r"^(call|j\w+)\s+([0-9a-f]+)\b")
+THROUGH_TABLE = re.compile(r"^(call|jmp)\s+\*0x[0-9a-f]+\(%rip\)\s+# ([0-9a-f]+)\b")
+RELOCATION = re.compile(r"^([0-9a-f]+)\s+[0-9a-f]+\s+R_X86_64_RELATIVE\s+([0-9a-f]+)$")
 COMPUTED_JUMP = re.compile(r"^jmp\s+\*")
 END = re.compile(r"^(ret|ud2|hlt|int3)\b")
 HEADER = re.compile(r"^([0-9a-f]+) <(.+)>:$")
@@ -109,6 +112,7 @@ def is_locked(instruction):
 def disassemble(program):
     """The functions of `program` by their start address."""
     command = ["objdump", "-d", "--no-show-raw-insn", program]
+    pointers = relocated_pointers(program)
     functions, current = {}, None
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as objdump:
         for line in objdump.stdout:
@@ -120,22 +124,41 @@ def disassemble(program):
             address, tab, instruction = line.rstrip().partition(":\t")
             if not tab or current is None:
                 continue
-            current.steps.append(read(int(address, 16), instruction.strip()))
+            current.steps.append(read(int(address, 16), instruction.strip(), pointers))
     if objdump.returncode != 0 or not functions:
         raise Failure(f"objdump could not read {program}")
     demangle(functions.values())
     return functions
 
 
-def read(address, instruction):
+def relocated_pointers(program):
+    """The pointers into the program that its loader writes, by the address where each stands."""
+    command = ["readelf", "--relocs", "--wide", program]
+    table = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = (RELOCATION.match(line) for line in table.splitlines())
+    pointers = {int(at, 16): int(to, 16) for at, to in (match.groups() for match in found if match)}
+    if not pointers:
+        raise Failure(f"{program} has no relocations, so its calls through tables cannot be followed")
+    return pointers
+
+
+def read(address, instruction, pointers):
     """The step that `instruction` is."""
     if is_locked(instruction):
         return Step(address, Kind.LOCKED, text=" ".join(instruction.split()))
     instruction = PREFIXES.sub("", instruction)
+    kinds = {"call": Kind.CALL, "jmp": Kind.JUMP}
     direct = DIRECT.match(instruction)
     if direct:
-        kinds = {"call": Kind.CALL, "jmp": Kind.JUMP}
         return Step(address, kinds.get(direct.group(1), Kind.BRANCH), int(direct.group(2), 16))
+    through = THROUGH_TABLE.match(instruction)
+    if through:
+        target = pointers.get(int(through.group(2), 16))
+        if target is not None:
+            return Step(address, kinds[through.group(1)], target)
+        # A function of a shared library: the C library's, or the unwinder's.
+        leaves = through.group(1) == "jmp"
+        return Step(address, Kind.END if leaves else Kind.PLAIN)
     if COMPUTED_JUMP.match(instruction):
         return Step(address, Kind.COMPUTED_JUMP)
     return Step(address, Kind.END if END.match(instruction) else Kind.PLAIN)

@@ -14,7 +14,7 @@ if [[ $(uname -m) != x86_64 ]]; then
     echo "lock_prefix: skipped: it reads x86_64 instructions, and this is $(uname -m)"
     exit 0
 fi
-for tool in objdump c++filt python3; do
+for tool in objdump readelf c++filt python3; do
     if ! command -v "$tool" >/dev/null; then
         echo "lock_prefix: FAILED: needs $tool (Debian: apt-get install binutils python3)" >&2
         exit 1

@@ -1,9 +1,12 @@
 //! An async runtime whose main loop is a frame loop and whose shared state is a `bevy_ecs` World.
 #![cfg(unix)]
 
+pub mod cancel;
+pub mod channel;
 mod clock;
 mod context;
 mod executor;
+pub mod net;
 mod reactor;
 mod runtime;
 mod shutdown;
@@ -12,8 +15,10 @@ mod task;
 mod timer;
 mod world;
 
+pub use cancel::{CancellationToken, Cancelled, DropGuard};
 pub use clock::ClockMode;
 pub use executor::OnTaskPanic;
+pub use net::IoHandle;
 pub use runtime::{Runtime, RuntimeBuilder, Tick, TickError, TickRequest};
 pub use shutdown::{ShutdownHandle, ShutdownSignal};
 pub use stats::{Phase, PhaseDuration, SAMPLE_INTERVAL, Stats, TickStats};

@@ -29,7 +29,8 @@ impl SlotIndex {
     pub(crate) const RUNTIME: Self = Self(0);
 }
 
-/// How often a slot has been given out, modulo 2^24.
+/// How often a slot has been given out: 1 to 2^24 - 1, then 1 again. Zero is no generation, so a word with
+/// zero in its place is no task's key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Generation(u32);
 
@@ -37,7 +38,7 @@ impl Generation {
     pub(crate) const FIRST: Self = Self(1);
 
     pub(crate) fn next(self) -> Self {
-        Self((self.0 + 1) & GENERATION_MASK as u32)
+        Self(self.0 % GENERATION_MASK as u32 + 1)
     }
 }
 
@@ -106,6 +107,6 @@ mod tests {
     #[test]
     fn a_generation_wraps_within_its_bits() {
         let last = Generation(GENERATION_MASK as u32);
-        assert_eq!(last.next(), Generation(0));
+        assert_eq!(last.next(), Generation::FIRST);
     }
 }

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Invariant **stage says**: what the memory holds is what `stage` says. Each method looks at the stage
-//! first, sets it to `Busy` before it calls user code, and to the truth after it; a panic leaves `Busy`
-//! behind, which only [`TaskCell::panicked`] resolves. So nothing is polled, read or dropped twice,
+//! first, sets it to `Busy` before it calls user code, and to the truth after it; a panic leaves `Busy` or
+//! `Ending` behind, which only [`TaskCell::panicked`] resolves. So nothing is polled, read or dropped twice,
 //! whoever calls what from inside a poll or a destructor.
 
 #![expect(unsafe_code, reason = "a future and its output share one type-erased allocation")]
@@ -24,11 +24,11 @@ use std::{
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    ptr,
+    ptr::{self, NonNull},
     task::{Context, Poll},
 };
 
-use super::key::Generation;
+use super::{key::Generation, pool::Pool, table::Flags};
 
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -41,6 +41,8 @@ pub(crate) enum Stage {
     Future,
     /// User code runs on what is inside, or unwound out of it.
     Busy,
+    /// A poll goes on whose future has ended its life, or unwound then.
+    Ending,
     /// The output, not yet taken.
     Output,
     /// The payload of a panic, not yet taken.
@@ -53,17 +55,10 @@ struct Functions {
     /// The type of the output; `None` where only the owner of the memory may read it.
     output_type: Option<fn() -> TypeId>,
     /// Polls the future. Ready: the future is dropped and the output written in its place.
-    poll: unsafe fn(*mut (), &Cell<Dropped>, &mut Context<'_>) -> Poll<()>,
+    poll: unsafe fn(*mut (), &Cell<Stage>, &mut Context<'_>) -> Poll<()>,
     drop_future: unsafe fn(*mut ()),
     drop_output: unsafe fn(*mut ()),
-    free: unsafe fn(*mut ()),
-}
-
-/// Whether a poll that unwound had already ended the future's life.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dropped {
-    No,
-    Yes,
+    free: unsafe fn(&Pool, *mut ()),
 }
 
 /// A future and, in the same place, its output.
@@ -92,10 +87,10 @@ impl<F: Future> RootBody<F> {
 pub(crate) struct TaskCell {
     data: Cell<*mut ()>,
     functions: Cell<&'static Functions>,
-    /// Which use of this memory it is; it stands here because here is room for it.
-    pub(crate) generation: Cell<Generation>,
+    /// Of the slot whose memory this is; they stand here because here is room for them.
+    pub(super) generation: Cell<Generation>,
+    pub(super) flags: Cell<Flags>,
     stage: Cell<Stage>,
-    dropped: Cell<Dropped>,
 }
 
 impl TaskCell {
@@ -104,8 +99,8 @@ impl TaskCell {
             data: Cell::new(ptr::null_mut()),
             functions: Cell::new(&NOTHING),
             generation: Cell::new(Generation::FIRST),
+            flags: Cell::new(Flags::QUEUED),
             stage: Cell::new(Stage::Empty),
-            dropped: Cell::new(Dropped::No),
         }
     }
 
@@ -119,14 +114,16 @@ impl TaskCell {
     }
 
     /// Puts a future into memory of its own.
-    pub(crate) fn install<F>(&self, future: F)
+    pub(crate) fn install<F>(&self, pool: &Pool, future: F)
     where
         F: Future + 'static,
         F::Output: 'static,
     {
         debug_assert_eq!(self.stage.get(), Stage::Empty, "a cell holds one future at a time");
-        let body = Box::new(Body { future: ManuallyDrop::new(future) });
-        self.data.set(Box::into_raw(body).cast());
+        let body = pool.take::<Body<F>>();
+        // SAFETY: the memory is for a `Body<F>`, and ours.
+        unsafe { body.write(Body { future: ManuallyDrop::new(future) }) };
+        self.data.set(body.as_ptr().cast());
         self.functions.set(boxed::<F>());
         self.stage.set(Stage::Future);
     }
@@ -144,24 +141,22 @@ impl TaskCell {
     }
 
     /// Polls the future, if there is one that may be polled. Ready: the output is in its place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.stage.get() != Stage::Future {
             return Poll::Pending;
         }
         self.stage.set(Stage::Busy);
-        self.dropped.set(Dropped::No);
         // SAFETY: by *stage says* the memory held a future of the type these functions are for.
-        let polled = unsafe { (self.functions.get().poll)(self.data.get(), &self.dropped, cx) };
+        let polled = unsafe { (self.functions.get().poll)(self.data.get(), &self.stage, cx) };
         self.stage.set(if polled.is_ready() { Stage::Output } else { Stage::Future });
         polled
     }
 
     /// Records that a poll unwound with `payload`: drops what is left of the future and keeps the
     /// payload in its place. A destructor that panics as well leaves its payload as the error.
-    pub(crate) fn panicked(&self, payload: Payload) -> Result<(), Payload> {
-        debug_assert_eq!(self.stage.get(), Stage::Busy, "only a poll that unwound is resolved here");
-        let dropped = if self.dropped.get() == Dropped::No {
+    pub(crate) fn panicked(&self, pool: &Pool, payload: Payload) -> Result<(), Payload> {
+        let dropped = if self.stage.get() == Stage::Busy {
             let (data, functions) = (self.data.get(), self.functions.get());
             // SAFETY: the poll unwound before the future's life ended, so the future is still there; the
             // stage stays `Busy` while its destructor runs.
@@ -170,7 +165,7 @@ impl TaskCell {
             Ok(())
         };
         // SAFETY: nothing alive is left in the memory, and it is replaced below.
-        unsafe { (self.functions.get().free)(self.data.get()) };
+        unsafe { (self.functions.get().free)(pool, self.data.get()) };
         self.data.set(Box::into_raw(Box::new(payload)).cast());
         self.functions.set(&PAYLOAD);
         self.stage.set(Stage::Panicked);
@@ -178,7 +173,7 @@ impl TaskCell {
     }
 
     /// Moves the output out, if it is there and is a `T`.
-    pub(crate) fn take_output<T: 'static>(&self) -> Option<T> {
+    pub(crate) fn take_output<T: 'static>(&self, pool: &Pool) -> Option<T> {
         let functions = self.functions.get();
         if self.stage.get() != Stage::Output
             || functions.output_type.is_none_or(|id| id() != TypeId::of::<T>())
@@ -187,46 +182,46 @@ impl TaskCell {
         }
         // SAFETY: by *stage says* the memory holds the output, and its type was compared.
         let output = unsafe { self.data.get().cast::<T>().read() };
-        self.release();
+        self.release(pool);
         Some(output)
     }
 
     /// Moves the payload of a panic out, if it is there.
-    pub(crate) fn take_payload(&self) -> Option<Payload> {
+    pub(crate) fn take_payload(&self, pool: &Pool) -> Option<Payload> {
         if self.stage.get() != Stage::Panicked {
             return None;
         }
         // SAFETY: by *stage says* the memory holds the payload that `panicked` put there.
         let payload = unsafe { self.data.get().cast::<Payload>().read() };
-        self.release();
+        self.release(pool);
         Some(payload)
     }
 
     /// Drops whatever is inside and gives the memory back. An error is the payload of a destructor's
     /// panic; the memory is given back all the same. Does nothing while user code runs inside.
-    pub(crate) fn clear(&self) -> Result<(), Payload> {
+    pub(crate) fn clear(&self, pool: &Pool) -> Result<(), Payload> {
         let functions = self.functions.get();
         let destructor = match self.stage.get() {
             Stage::Future => functions.drop_future,
             Stage::Output | Stage::Panicked => functions.drop_output,
-            Stage::Empty | Stage::Busy => return Ok(()),
+            Stage::Empty | Stage::Busy | Stage::Ending => return Ok(()),
         };
         self.stage.set(Stage::Busy);
         let data = self.data.get();
         // SAFETY: by *stage says* the memory held what this destructor is for.
         let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { destructor(data) }));
-        self.release();
+        self.release(pool);
         dropped
     }
 
     /// Gives the memory back; what was inside has ended its life.
-    fn release(&self) {
+    fn release(&self, pool: &Pool) {
         let data = self.data.replace(ptr::null_mut());
         let functions = self.functions.replace(&NOTHING);
         self.stage.set(Stage::Empty);
         // SAFETY: the memory came from the allocation these functions are for, nothing in it is alive,
         // and the cell has let go of it.
-        unsafe { (functions.free)(data) };
+        unsafe { (functions.free)(pool, data) };
     }
 }
 
@@ -236,7 +231,7 @@ static NOTHING: Functions = Functions {
     poll: |_, _, _| Poll::Pending,
     drop_future: |_| {},
     drop_output: |_| {},
-    free: |_| {},
+    free: |_, _| {},
 };
 
 static PAYLOAD: Functions = Functions {
@@ -259,7 +254,7 @@ unsafe fn drop_payload(data: *mut ()) {
 /// # Safety
 ///
 /// `data` comes from the box of a payload, which is dead.
-unsafe fn free_payload(data: *mut ()) {
+unsafe fn free_payload(_: &Pool, data: *mut ()) {
     // SAFETY: the caller's promise; `ManuallyDrop` has the layout of what it wraps.
     drop(unsafe { Box::from_raw(data.cast::<ManuallyDrop<Payload>>()) });
 }
@@ -286,7 +281,7 @@ where
 /// `data` is a `Body<F>` that holds a future, pinned there.
 unsafe fn poll_boxed<F: Future>(
     data: *mut (),
-    dropped: &Cell<Dropped>,
+    stage: &Cell<Stage>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let future = data.cast::<F>();
@@ -295,9 +290,9 @@ unsafe fn poll_boxed<F: Future>(
     let Poll::Ready(output) = pinned.poll(cx) else {
         return Poll::Pending;
     };
-    dropped.set(Dropped::Yes);
+    stage.set(Stage::Ending);
     if std::mem::needs_drop::<F>() {
-        // SAFETY: the future is alive, and `dropped` says that nobody may touch it after this.
+        // SAFETY: the future is alive, and `Ending` says that nobody may touch it after this.
         let ended = catch_unwind(AssertUnwindSafe(|| unsafe { ptr::drop_in_place(future) }));
         if let Err(payload) = ended {
             // A second panic while this one unwinds would abort: the output goes under a guard.
@@ -330,10 +325,12 @@ unsafe fn drop_boxed_output<F: Future>(data: *mut ()) {
 
 /// # Safety
 ///
-/// `data` comes from the box of a `Body<F>` in which nothing is alive.
-unsafe fn free_boxed<F: Future>(data: *mut ()) {
-    // SAFETY: the caller's promise; a union has no destructor.
-    drop(unsafe { Box::from_raw(data.cast::<Body<F>>()) });
+/// `data` is a `Body<F>` from `pool`, in which nothing is alive.
+unsafe fn free_boxed<F: Future>(pool: &Pool, data: *mut ()) {
+    if let Some(body) = NonNull::new(data.cast::<Body<F>>()) {
+        // SAFETY: the caller's promise.
+        unsafe { pool.give_back(body) };
+    }
 }
 
 fn root<F: Future>() -> &'static Functions {
@@ -344,7 +341,7 @@ fn root<F: Future>() -> &'static Functions {
             poll: poll_root::<F>,
             drop_future: drop_root::<F>,
             drop_output: |_| {},
-            free: |_| {},
+            free: |_, _| {},
         }
     }
 }
@@ -354,7 +351,7 @@ fn root<F: Future>() -> &'static Functions {
 /// `data` is a pinned `RootBody<F>` that outlives the call, and no one else uses it meanwhile.
 unsafe fn poll_root<F: Future>(
     data: *mut (),
-    dropped: &Cell<Dropped>,
+    stage: &Cell<Stage>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     // SAFETY: the caller's promise.
@@ -370,7 +367,7 @@ unsafe fn poll_root<F: Future>(
         return Poll::Pending;
     };
     body.output.set(Some(output));
-    dropped.set(Dropped::Yes);
+    stage.set(Stage::Ending);
     *slot = None;
     Poll::Ready(())
 }

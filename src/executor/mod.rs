@@ -5,8 +5,8 @@
 //! - [`key`]: how tasks are named, and which names give rights;
 //! - [`waker`]: a key as a `Waker`;
 //! - [`inbox`]: wakes from other threads, over [`sync`]'s atomics, found through [`registry`];
-//! - [`table`]: slots and queues;
-//! - [`memory`]: what a slot's future and output live in.
+//! - [`table`]: slots; [`ring`]: those that are ready;
+//! - [`memory`]: what a slot's future and output live in, taken from [`pool`].
 //!
 //! ```text
 //!                  (1) spawn                    (2) round
@@ -32,7 +32,9 @@
 pub(crate) mod inbox;
 pub(crate) mod key;
 pub(crate) mod memory;
+pub(crate) mod pool;
 pub(crate) mod registry;
+pub(crate) mod ring;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod waker;
@@ -50,8 +52,10 @@ use std::{
 use inbox::{Drain, Inbox};
 use key::{Key, RuntimeId, SlotIndex, TaskIdentity};
 use memory::{Payload, RootBody, Stage};
+use pool::Pool;
 use registry::Registration;
-use table::{Flags, Queue, Slot, Table, TableFull};
+use ring::Ring;
+use table::{Flags, Slot, Table, TableFull};
 
 /// What happens when a task panics.
 ///
@@ -97,19 +101,22 @@ pub(crate) struct ExecutorCounts {
 pub(crate) struct Executor {
     registration: Registration,
     table: Table,
-    /// What the round that is going on, or was cut off by the budget, still has to poll.
-    batch: Queue,
-    ready: Queue,
+    pool: Pool,
+    ready: Ring,
     /// Behind the turn mark.
-    deferred: Queue,
+    deferred: Ring,
     /// Polled first, whatever other queue they are in as well.
     front: RefCell<VecDeque<SlotIndex>>,
+    /// `front` holds something.
+    front_waits: Cell<bool>,
     /// The slot that is being polled, or slot 0.
     running: Cell<SlotIndex>,
     root: Cell<SlotIndex>,
     reapable: RefCell<Vec<TaskIdentity>>,
     reap_pending: Cell<bool>,
     drain: RefCell<Drain>,
+    /// A drain stopped before its end.
+    drain_pending: Cell<bool>,
     next_serial: Cell<NonZeroU64>,
     tasks: Cell<usize>,
     polls: Cell<u64>,
@@ -132,15 +139,17 @@ impl Executor {
         let executor = Self {
             registration,
             table: Table::new(),
-            batch: Queue::default(),
-            ready: Queue::default(),
-            deferred: Queue::default(),
+            pool: Pool::new(),
+            ready: Ring::new(),
+            deferred: Ring::new(),
             front: RefCell::new(VecDeque::new()),
+            front_waits: Cell::new(false),
             running: Cell::new(SlotIndex::RUNTIME),
             root: Cell::new(SlotIndex::RUNTIME),
             reapable: RefCell::new(Vec::new()),
             reap_pending: Cell::new(false),
             drain: RefCell::new(Drain::default()),
+            drain_pending: Cell::new(false),
             next_serial: Cell::new(NonZeroU64::MIN),
             tasks: Cell::new(0),
             polls: Cell::new(0),
@@ -154,7 +163,7 @@ impl Executor {
             stopped: Cell::new(false),
             closing: Cell::new(false),
         };
-        executor.ensure_inbox();
+        executor.make_room();
         executor
     }
 
@@ -192,15 +201,14 @@ impl Executor {
     pub(crate) fn has_work(&self) -> bool {
         !(self.ready.is_empty()
             && self.deferred.is_empty()
-            && self.batch.is_empty()
             && !self.reap_pending.get()
-            && !self.drain.borrow().is_pending()
-            && self.front.borrow().is_empty())
+            && !self.drain_pending.get()
+            && !self.front_waits.get())
     }
 
     /// Whether a task is ready to be polled in this turn.
     pub(crate) fn has_ready(&self) -> bool {
-        !(self.ready.is_empty() && self.batch.is_empty())
+        !self.ready.is_empty()
     }
 }
 
@@ -210,16 +218,20 @@ impl Executor {
     pub(crate) fn reserve(&self, tasks: usize) -> Result<(), TableFull> {
         let mut taken = Vec::new();
         while (self.table.len() as usize) <= tasks {
-            taken.push(self.table.allocate()?);
+            taken.push(self.table.allocate(self.id())?);
         }
         for (index, slot) in taken.into_iter().rev() {
             self.table.free(index, slot);
         }
-        self.ensure_inbox();
+        self.make_room();
         Ok(())
     }
 
-    fn ensure_inbox(&self) {
+    /// Every slot of the table has its bit in the inbox, and its place in the rings.
+    #[cold]
+    fn make_room(&self) {
+        self.ready.reserve(self.table.len());
+        self.deferred.reserve(self.table.len());
         for start in (0..self.table.len()).step_by(64) {
             self.inbox().ensure(start);
         }
@@ -230,9 +242,9 @@ impl Executor {
         spawned_at: &'static Location<'static>,
     ) -> Result<(TaskIdentity, &Slot), TableFull> {
         let before = self.table.len();
-        let (index, slot) = self.table.allocate()?;
+        let (index, slot) = self.table.allocate(self.id())?;
         if self.table.len() != before {
-            self.ensure_inbox();
+            self.make_room();
         }
         let serial = self.next_serial.get();
         self.next_serial.set(serial.checked_add(1).expect("2^64 tasks take centuries to spawn"));
@@ -256,7 +268,7 @@ impl Executor {
             "a task cannot be spawned while its runtime is dropped: spawn before, or not in a destructor"
         );
         let (identity, slot) = self.allocate(spawned_at)?;
-        slot.cell.install(future);
+        slot.cell.install(&self.pool, future);
         slot.set(Flags::ATTACHED);
         self.tasks.set(self.tasks.get() + 1);
         self.queue(identity.slot, slot);
@@ -295,7 +307,7 @@ impl Executor {
 
     fn end_root(&self, identity: TaskIdentity) {
         if let Some(slot) = self.slot(identity) {
-            if let Err(payload) = slot.cell.clear() {
+            if let Err(payload) = slot.cell.clear(&self.pool) {
                 self.forget(payload);
             }
             self.root.set(SlotIndex::RUNTIME);
@@ -308,26 +320,20 @@ impl Executor {
         self.table.get(identity.slot).filter(|slot| slot.serial.get() == identity.serial.get())
     }
 
-    /// A waker of the task that is being polled, or of `identity`.
-    pub(crate) fn key(&self, identity: TaskIdentity) -> Option<Key> {
-        let slot = self.slot(identity)?;
-        Some(Key::new(self.id(), slot.cell.generation.get(), identity.slot))
-    }
-
-    /// A wake on the owner's thread, while this executor runs there.
-    #[inline]
-    pub(crate) fn wake_local(&self, key: Key) {
+    /// A wake on the owner's thread, while this executor runs there. False: the key is not of a task that
+    /// is in this executor now.
+    #[inline(always)]
+    pub(crate) fn wake_local(&self, key: Key) -> bool {
         let index = key.slot();
-        let Some(slot) = self.table.get(index) else {
-            return;
+        let Some(slot) = self.table.get(index).filter(|slot| slot.key() == key) else {
+            return false;
         };
-        if slot.cell.generation.get() == key.generation() {
-            self.local_wakes.set(self.local_wakes.get() + 1);
-            self.queue(index, slot);
-        }
+        self.local_wakes.set(self.local_wakes.get() + 1);
+        self.queue(index, slot);
+        true
     }
 
-    #[inline]
+    #[inline(always)]
     fn queue(&self, index: SlotIndex, slot: &Slot) {
         let flags = slot.flags();
         if flags.has(Flags::QUEUED) {
@@ -336,11 +342,11 @@ impl Executor {
             }
             return;
         }
-        slot.set(Flags::QUEUED);
+        slot.cell.flags.set(flags.union(Flags::QUEUED));
         if self.running.get() == index {
-            self.deferred.push(&self.table, index, slot);
+            self.deferred.push(index);
         } else {
-            self.ready.push(&self.table, index, slot);
+            self.ready.push(index);
         }
     }
 
@@ -364,20 +370,26 @@ impl Executor {
         let Some(slot) = self.table.get(key.slot()) else {
             return;
         };
-        let live = slot.serial.get() != 0 && slot.cell.generation.get() == key.generation();
-        if live && !slot.flags().has(Flags::FRONT) {
+        if slot.key() == key && !slot.flags().has(Flags::FRONT) {
             slot.set(Flags::FRONT);
             self.front.borrow_mut().push_back(key.slot());
+            self.front_waits.set(true);
         }
     }
 
     /// Takes the wakes of other threads, at most about `limit`. True: the runtime itself was woken.
+    #[inline]
     pub(crate) fn drain_inbox(&self, limit: usize) -> bool {
-        let mut runtime = false;
-        let mut drain = self.drain.borrow_mut();
-        if self.inbox().is_empty() && !drain.is_pending() {
+        if self.inbox().is_empty() && !self.drain_pending.get() {
             return false;
         }
+        self.drain_bits(limit)
+    }
+
+    #[cold]
+    fn drain_bits(&self, limit: usize) -> bool {
+        let mut runtime = false;
+        let mut drain = self.drain.borrow_mut();
         let mut woken = 0;
         self.inbox().drain(&mut drain, limit, |index| {
             let index = SlotIndex(index);
@@ -388,6 +400,7 @@ impl Executor {
                 self.queue(index, slot);
             }
         });
+        self.drain_pending.set(drain.is_pending());
         self.foreign_wakes.set(self.foreign_wakes.get() + woken);
         runtime
     }
@@ -398,36 +411,45 @@ impl Executor {
     /// A new turn: what is behind the mark comes in front of it, after those already ready.
     #[inline]
     pub(crate) fn pass_mark(&self) {
-        self.ready.append(&self.table, &self.deferred);
+        self.ready.append(&self.deferred);
     }
 
     /// Polls what is ready now, each task at most once, and at most `budget` of them. Returns how many
     /// were polled; what is cut off keeps its place at the head.
     pub(crate) fn round(&self, budget: u64) -> u64 {
-        self.batch.append(&self.table, &self.ready);
-        let start = self.polls.get();
-        while let Err(payload) =
-            catch_unwind(AssertUnwindSafe(|| self.poll_batch(start.saturating_add(budget))))
+        let start = self.ready.start();
+        let count = u64::from(self.ready.end().wrapping_sub(start)).min(budget);
+        let end = start.wrapping_add(count as u32);
+        while !self.is_stopped()
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.poll_before(end)))
         {
             self.contain(payload);
         }
-        self.polls.get() - start
+        count
     }
 
     /// Polls those who come first, whatever the budget.
+    #[inline]
     pub(crate) fn round_first(&self) {
-        if self.front.borrow().is_empty() {
-            return;
+        if self.front_waits.get() {
+            self.poll_all_first();
         }
+    }
+
+    #[cold]
+    fn poll_all_first(&self) {
+        self.front_waits.set(false);
         let count = self.front.borrow().len();
         let left = Cell::new(count);
-        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.poll_front(&left))) {
+        while !self.is_stopped()
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.poll_front(&left)))
+        {
             self.contain(payload);
         }
     }
 
     fn poll_front(&self, left: &Cell<usize>) {
-        while left.get() > 0 && !self.is_stopped() {
+        while left.get() > 0 {
             left.set(left.get() - 1);
             let Some(index) = self.front.borrow_mut().pop_front() else {
                 return;
@@ -439,22 +461,39 @@ impl Executor {
             if slot.flags().has(Flags::QUEUED) {
                 slot.set(Flags::SPENT);
             }
-            self.poll_slot(index, slot);
+            if slot.flags().has(Flags::ABORTED) {
+                self.release(index, slot);
+            } else {
+                self.poll_slot(index, slot);
+            }
         }
     }
 
-    /// Polls the batch until it is empty or `polls_end` polls have been made. What is committed before
-    /// user code runs, the queue and `running`, lets the caller go on behind a panic.
-    fn poll_batch(&self, polls_end: u64) {
-        while self.polls.get() < polls_end && !self.is_stopped() {
-            let Some((index, slot)) = self.batch.pop(&self.table) else {
-                return;
-            };
-            if slot.flags().has(Flags::SPENT) {
-                self.skip_spent(index, slot);
-                continue;
+    /// Polls what is in the ring before `end`. What is committed before user code runs, the ring's head
+    /// and `running`, lets the caller go on behind a panic.
+    #[expect(unsafe_code, reason = "a bounds check less in the hottest loop")]
+    fn poll_before(&self, end: u32) {
+        while let Some(index) = self.ready.pop_before(end) {
+            // SAFETY: rings hold slots of this table, which never shrinks.
+            let slot = unsafe { self.table.get_unchecked(index) };
+            let flags = slot.flags();
+            slot.cell.flags.set(flags.without(Flags::QUEUED));
+            if flags.is_only(Flags::QUEUED.union(Flags::ATTACHED)) {
+                self.poll_slot(index, slot);
+            } else {
+                self.poll_flagged(index, slot);
             }
-            slot.clear(Flags::QUEUED);
+        }
+    }
+
+    /// As [`poll_slot`](Self::poll_slot), for a slot of which something unusual is true.
+    #[cold]
+    fn poll_flagged(&self, index: SlotIndex, slot: &Slot) {
+        if slot.flags().has(Flags::SPENT) {
+            self.skip_spent(index, slot);
+        } else if slot.flags().has(Flags::ABORTED) {
+            self.release(index, slot);
+        } else {
             self.poll_slot(index, slot);
         }
     }
@@ -462,34 +501,31 @@ impl Executor {
     #[cold]
     fn skip_spent(&self, index: SlotIndex, slot: &Slot) {
         let again = slot.flags().has(Flags::AGAIN);
-        slot.clear(Flags::QUEUED.union(Flags::SPENT).union(Flags::AGAIN));
+        slot.clear(Flags::SPENT.union(Flags::AGAIN));
         if again {
             slot.set(Flags::QUEUED);
-            self.deferred.push(&self.table, index, slot);
+            self.deferred.push(index);
         } else {
             self.release(index, slot);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_slot(&self, index: SlotIndex, slot: &Slot) {
-        if slot.cell.stage() != Stage::Future || slot.flags().has(Flags::ABORTED) {
+        if slot.cell.stage() != Stage::Future {
             self.release(index, slot);
             return;
         }
         self.running.set(index);
         self.polls.set(self.polls.get() + 1);
-        let key = Key::new(self.id(), slot.cell.generation.get(), index);
         // A waker of ours has nothing to drop.
-        let waker = ManuallyDrop::new(waker::waker(key));
+        let waker = ManuallyDrop::new(waker::waker(slot.key()));
         let polled = slot.cell.poll(&mut Context::from_waker(&waker));
         self.running.set(SlotIndex::RUNTIME);
         if polled.is_ready() {
             self.ended(index, slot);
         }
-        if self.reap_pending.get() {
-            self.reap();
-        }
+        self.reap();
     }
 
     /// The task has an output or a payload: whoever waits for it learns of it.
@@ -498,7 +534,7 @@ impl Executor {
             self.tasks.set(self.tasks.get() - 1);
         }
         if let Some(joiner) = slot.joiner.take() {
-            self.guarded(|| joiner.wake());
+            self.wake(joiner);
         }
         self.release(index, slot);
     }
@@ -510,11 +546,11 @@ impl Executor {
         }
         match slot.cell.stage() {
             Stage::Output | Stage::Panicked => {
-                if let Err(payload) = slot.cell.clear() {
+                if let Err(payload) = slot.cell.clear(&self.pool) {
                     self.forget(payload);
                 }
             }
-            Stage::Future | Stage::Busy => return,
+            Stage::Future | Stage::Busy | Stage::Ending => return,
             Stage::Empty => {}
         }
         let held = Flags::QUEUED.union(Flags::FRONT).union(Flags::ATTACHED);
@@ -560,7 +596,7 @@ impl Executor {
         } else {
             payload
         };
-        if let Err(second) = slot.cell.panicked(kept) {
+        if let Err(second) = slot.cell.panicked(&self.pool, kept) {
             self.forget(second);
         }
         if !is_root {
@@ -573,6 +609,16 @@ impl Executor {
     /// Notes that a panic unwinds out of a `with_world` closure in the poll that is going on.
     pub(crate) fn note_torn(&self) {
         self.torn_in_poll.set(self.polls.get());
+    }
+
+    /// Wakes whatever task `waker` is of; one that is not ours may panic.
+    pub(crate) fn wake(&self, waker: Waker) {
+        match waker::own_key(&waker, self.id()) {
+            Some(key) => {
+                self.wake_local(key);
+            }
+            None => self.guarded(|| waker.wake()),
+        }
     }
 
     /// Runs what may panic and must not stop the caller.
@@ -593,7 +639,7 @@ impl Executor {
     /// From here on the task is never polled again; the reaper drops its future.
     pub(crate) fn abort(&self, identity: TaskIdentity) {
         if let Some(slot) = self.slot(identity)
-            && matches!(slot.cell.stage(), Stage::Future | Stage::Busy)
+            && matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending)
             && !slot.flags().has(Flags::ABORTED)
         {
             slot.set(Flags::ABORTED);
@@ -608,8 +654,16 @@ impl Executor {
 
     /// Drops the futures of aborted tasks and the outputs that nobody waits for. Called between polls
     /// and between stages, where the World may be used.
+    #[inline]
     pub(crate) fn reap(&self) {
-        while self.reap_pending.get() {
+        if self.reap_pending.get() {
+            self.reap_all();
+        }
+    }
+
+    #[cold]
+    fn reap_all(&self) {
+        loop {
             let next = self.reapable.borrow_mut().pop();
             let Some(identity) = next else {
                 self.reap_pending.set(false);
@@ -619,7 +673,7 @@ impl Executor {
                 continue;
             };
             if slot.flags().has(Flags::ABORTED) && slot.cell.stage() == Stage::Future {
-                if let Err(payload) = slot.cell.clear() {
+                if let Err(payload) = slot.cell.clear(&self.pool) {
                     self.forget(payload);
                 }
                 self.ended(identity.slot, slot);
@@ -641,14 +695,14 @@ impl Executor {
             }
             let is_task = slot.cell.stage() == Stage::Future;
             slot.set(Flags::ABORTED);
-            if let Err(payload) = slot.cell.clear() {
+            if let Err(payload) = slot.cell.clear(&self.pool) {
                 self.forget(payload);
             }
             if is_task {
                 self.tasks.set(self.tasks.get() - 1);
             }
             if let Some(joiner) = slot.joiner.take() {
-                self.guarded(|| joiner.wake());
+                self.wake(joiner);
             }
         }
     }
@@ -664,7 +718,7 @@ impl Executor {
             Stage::Output => TaskState::Output,
             Stage::Panicked => TaskState::Panicked,
             _ if slot.flags().has(Flags::ABORTED) => TaskState::Aborted,
-            Stage::Future | Stage::Busy => TaskState::Running,
+            Stage::Future | Stage::Busy | Stage::Ending => TaskState::Running,
             Stage::Empty => TaskState::Gone,
         }
     }
@@ -672,15 +726,17 @@ impl Executor {
     /// Whether the task's future has been dropped.
     pub(crate) fn is_finished(&self, identity: TaskIdentity) -> bool {
         self.slot(identity)
-            .is_none_or(|slot| !matches!(slot.cell.stage(), Stage::Future | Stage::Busy))
+            .is_none_or(|slot| {
+                !matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending)
+            })
     }
 
     pub(crate) fn take_output<T: 'static>(&self, identity: TaskIdentity) -> Option<T> {
-        self.slot(identity)?.cell.take_output()
+        self.slot(identity)?.cell.take_output(&self.pool)
     }
 
     pub(crate) fn take_payload(&self, identity: TaskIdentity) -> Option<Payload> {
-        self.slot(identity)?.cell.take_payload()
+        self.slot(identity)?.cell.take_payload(&self.pool)
     }
 
     /// Stores who is woken when the task ends. The waker that was there is returned, so that the
@@ -709,7 +765,7 @@ impl Executor {
         match slot.cell.stage() {
             Stage::Output | Stage::Panicked => self.bury(identity),
             Stage::Empty => self.release(identity.slot, slot),
-            Stage::Future | Stage::Busy => {}
+            Stage::Future | Stage::Busy | Stage::Ending => {}
         }
         joiner
     }

@@ -1,12 +1,12 @@
-//! The task table: slots that never move, the free list, and the queues of slots that are ready.
+//! The task table: slots that never move, and the free list.
 //!
 //! Invariants:
 //!
 //! - **slots stay**: a page of slots is allocated once and freed with the table, so a reference to a slot
 //!   is good as long as the table, whatever user code does meanwhile;
-//! - **once in a list**: a slot with `QUEUED` is in exactly one of the lists that link through `next`,
-//!   the free list among them, and no other slot is; only the pop clears the flag. So a queue can
-//!   neither overflow nor allocate, and a stale wake of a free slot finds it taken.
+//! - **once in a list**: a slot with `QUEUED` has exactly one entry in a ring, or is on the free list, and
+//!   no other slot has; only the pop clears the flag. So a ring never overflows, and a stale wake of a
+//!   free slot finds it taken.
 
 #![expect(unsafe_code, reason = "pages of slots are shared while the table grows")]
 
@@ -18,14 +18,14 @@ use std::{
 };
 
 use super::{
-    key::{SLOTS_MAX, SlotIndex},
+    key::{Key, RuntimeId, SLOTS_MAX, SlotIndex},
     memory::TaskCell,
 };
 
 const PAGE_BITS: u32 = 8;
 const PAGE: usize = 1 << PAGE_BITS;
 
-/// The end of a list of slots. Slot 0 is the runtime's own and is in no list.
+/// The end of the free list. Slot 0 is the runtime's own and is never on it.
 const END: u32 = 0;
 
 /// What is true of a slot beside its task.
@@ -34,9 +34,9 @@ pub(crate) struct Flags(u8);
 
 impl Flags {
     pub(crate) const NONE: Self = Self(0);
-    /// In a queue.
+    /// In a ring, or free.
     pub(crate) const QUEUED: Self = Self(1);
-    /// The entry in the queue is spent: the task was polled ahead of it.
+    /// The entry in the ring is spent: the task was polled ahead of it.
     pub(crate) const SPENT: Self = Self(1 << 1);
     /// When the spent entry comes up, it goes behind the turn mark.
     pub(crate) const AGAIN: Self = Self(1 << 2);
@@ -51,6 +51,15 @@ impl Flags {
         Self(self.0 | other.0)
     }
 
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether nothing but (some of) `other` is set.
+    pub(crate) const fn is_only(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -60,12 +69,13 @@ impl Flags {
 #[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) cell: TaskCell,
+    /// The key that this use of the slot answers to; while the slot is free, the index of the next free
+    /// one, which is nobody's key.
+    word: Cell<u64>,
     /// Never reused in this runtime; 0 while the slot is free.
     pub(crate) serial: Cell<u64>,
     pub(crate) joiner: Cell<Option<Waker>>,
-    next: Cell<u32>,
     pub(crate) spawned_at: Cell<&'static Location<'static>>,
-    flags: Cell<Flags>,
 }
 
 const _: () = assert!(size_of::<Slot>() == 64, "a task's header is one cache line");
@@ -75,24 +85,30 @@ impl Slot {
     fn new() -> Self {
         Self {
             cell: TaskCell::empty(),
+            word: Cell::new(END.into()),
             serial: Cell::new(0),
             joiner: Cell::new(None),
-            next: Cell::new(END),
             spawned_at: Cell::new(Location::caller()),
-            flags: Cell::new(Flags::QUEUED),
         }
     }
 
+    /// The key that this use of the slot answers to.
+    #[inline]
+    pub(crate) fn key(&self) -> Key {
+        Key::from_word(self.word.get())
+    }
+
+    #[inline]
     pub(crate) fn flags(&self) -> Flags {
-        self.flags.get()
+        self.cell.flags.get()
     }
 
     pub(crate) fn set(&self, flags: Flags) {
-        self.flags.set(self.flags.get().union(flags));
+        self.cell.flags.set(self.flags().union(flags));
     }
 
     pub(crate) fn clear(&self, flags: Flags) {
-        self.flags.set(Flags(self.flags.get().0 & !flags.0));
+        self.cell.flags.set(self.flags().without(flags));
     }
 }
 
@@ -121,20 +137,32 @@ impl Table {
         self.len.get()
     }
 
+    #[inline]
     pub(crate) fn get(&self, index: SlotIndex) -> Option<&Slot> {
         if index.0 >= self.len.get() {
             return None;
         }
-        // SAFETY: the shared borrow of the list of pages ends with this statement, no user code runs in
-        // it, and `add_page` is the only other user of the list.
-        let page = unsafe { (&*self.pages.get()).get_unchecked((index.0 >> PAGE_BITS) as usize) };
+        // SAFETY: `len` slots exist.
+        Some(unsafe { self.get_unchecked(index) })
+    }
+
+    /// # Safety
+    ///
+    /// `index` is below [`len`](Self::len).
+    #[inline]
+    pub(crate) unsafe fn get_unchecked(&self, index: SlotIndex) -> &Slot {
+        // SAFETY: the shared borrow of the list of pages ends in this function, no user code runs in it,
+        // and `add_page` is the only other user of the list.
+        let pages = unsafe { &*self.pages.get() };
+        // SAFETY: the caller's promise: the page exists.
+        let page = unsafe { pages.get_unchecked((index.0 >> PAGE_BITS) as usize) };
         // SAFETY: by *slots stay* the page is alive as long as the table, and all of `Slot` is cells.
         let page = unsafe { page.as_ref() };
-        Some(&page[index.0 as usize & (PAGE - 1)])
+        &page[index.0 as usize & (PAGE - 1)]
     }
 
     /// Takes a free slot, and makes a page of them when there is none.
-    pub(crate) fn allocate(&self) -> Result<(SlotIndex, &Slot), TableFull> {
+    pub(crate) fn allocate(&self, runtime: RuntimeId) -> Result<(SlotIndex, &Slot), TableFull> {
         if self.free.get() == END {
             if self.len.get() >= SLOTS_MAX {
                 return Err(TableFull);
@@ -143,18 +171,19 @@ impl Table {
         }
         let index = SlotIndex(self.free.get());
         let slot = self.get(index).expect("the free list holds slots of this table");
-        self.free.set(slot.next.replace(END));
-        slot.flags.set(Flags::NONE);
+        let key = Key::new(runtime, slot.cell.generation.get(), index);
+        self.free.set(slot.word.replace(key.word()) as u32);
+        slot.cell.flags.set(Flags::NONE);
         Ok((index, slot))
     }
 
     /// Gives a slot back. Its old keys ask for nothing from here on.
     pub(crate) fn free(&self, index: SlotIndex, slot: &Slot) {
         debug_assert_eq!(slot.flags().0, 0, "a free slot is in no queue and has no handle");
-        slot.flags.set(Flags::QUEUED);
+        slot.cell.flags.set(Flags::QUEUED);
         slot.serial.set(0);
         slot.cell.generation.set(slot.cell.generation.get().next());
-        slot.next.set(self.free.replace(index.0));
+        slot.word.set(self.free.replace(index.0).into());
     }
 
     #[cold]
@@ -167,7 +196,7 @@ impl Table {
         let first = start.max(1);
         for index in (first..start + PAGE as u32).rev() {
             let slot = self.get(SlotIndex(index)).expect("the page was added above");
-            slot.next.set(self.free.replace(index));
+            slot.word.set(self.free.replace(index).into());
         }
     }
 }
@@ -179,57 +208,5 @@ impl Drop for Table {
             // slot while the table is dropped.
             drop(unsafe { Box::from_raw(page.as_ptr()) });
         }
-    }
-}
-
-/// A first-in, first-out queue of slots, linked through the slots themselves.
-#[derive(Default, Debug)]
-pub(crate) struct Queue {
-    head: Cell<u32>,
-    tail: Cell<u32>,
-}
-
-impl Queue {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head.get() == END
-    }
-
-    /// Puts `slot` last. It is in no queue.
-    #[inline]
-    pub(crate) fn push(&self, table: &Table, index: SlotIndex, slot: &Slot) {
-        debug_assert!(slot.next.get() == END, "a slot is in one queue at a time");
-        slot.next.set(END);
-        if self.head.get() == END {
-            self.head.set(index.0);
-        } else if let Some(last) = table.get(SlotIndex(self.tail.get())) {
-            last.next.set(index.0);
-        }
-        self.tail.set(index.0);
-    }
-
-    /// Takes the first slot.
-    #[inline]
-    pub(crate) fn pop<'t>(&self, table: &'t Table) -> Option<(SlotIndex, &'t Slot)> {
-        let index = SlotIndex(self.head.get());
-        if index.0 == END {
-            return None;
-        }
-        let slot = table.get(index)?;
-        self.head.set(slot.next.replace(END));
-        Some((index, slot))
-    }
-
-    /// Moves all of `other` behind what is here.
-    pub(crate) fn append(&self, table: &Table, other: &Self) {
-        let (head, tail) = (other.head.replace(END), other.tail.replace(END));
-        if head == END {
-            return;
-        }
-        if self.head.get() == END {
-            self.head.set(head);
-        } else if let Some(last) = table.get(SlotIndex(self.tail.get())) {
-            last.next.set(head);
-        }
-        self.tail.set(tail);
     }
 }

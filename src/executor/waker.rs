@@ -48,14 +48,23 @@ fn wake_by_ref(data: *const ()) {
 }
 
 /// Asks for a poll of what `key` names, from any thread.
-#[inline]
-pub(crate) fn wake_key(key: Key) {
+#[inline(always)]
+fn wake_key(key: Key) {
     let executor = CURRENT.get();
     // SAFETY: the pointer is null, or `Entered` put it here; it borrows an executor that outlives it
     // and takes the pointer out again before that borrow ends.
-    match unsafe { executor.as_ref() } {
-        Some(executor) if executor.id() == key.runtime() => executor.wake_local(key),
-        _ => wake_foreign(key),
+    let here = unsafe { executor.as_ref() };
+    if !here.is_some_and(|executor| executor.wake_local(key)) {
+        wake_elsewhere(key, here.map(Executor::id));
+    }
+}
+
+/// The task is not in the executor that runs here: it has ended, or belongs to another runtime.
+#[cold]
+#[inline(never)]
+fn wake_elsewhere(key: Key, here: Option<RuntimeId>) {
+    if here != Some(key.runtime()) {
+        wake_foreign(key);
     }
 }
 

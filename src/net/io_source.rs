@@ -149,11 +149,19 @@ impl<S: Source> IoSource<S> {
 }
 
 impl IoSource<TcpStream> {
-    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_io(cx, Direction::Read, |mut stream| stream.read(buf))
     }
 
-    pub(super) fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_io(cx, Direction::Read, |stream| stream.peek(buf))
     }
 
@@ -164,9 +172,8 @@ impl IoSource<TcpStream> {
 
 impl<S: Source> Drop for IoSource<S> {
     fn drop(&mut self) {
-        let wakers = context::find(self.runtime, |core| {
-            core.reactor.deregister(self.id, &mut self.source)
-        });
+        let wakers =
+            context::find(self.runtime, |core| core.reactor.deregister(self.id, &mut self.source));
         drop(wakers);
     }
 }

@@ -216,9 +216,10 @@ impl TcpSocket {
             result => result,
         };
         let stream = std::net::TcpStream::from(self.socket);
-        Connect::new(started.and_then(|()| {
-            TcpStream::register(handle, mio::net::TcpStream::from_std(stream))
-        }))
+        Connect::new(
+            started
+                .and_then(|()| TcpStream::register(handle, mio::net::TcpStream::from_std(stream))),
+        )
     }
 
     /// Listens, with room for `backlog` connections that are not accepted yet.

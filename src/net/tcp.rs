@@ -109,6 +109,9 @@ impl TcpStream {
     }
 
     /// Two halves that borrow the stream, for two futures of one task.
+    ///
+    /// Where `futures::AsyncReadExt` is in scope, `stream.split()` is that trait's, which takes the
+    /// stream; `TcpStream::split(&mut stream)` is this one.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         split::borrowed(self)
     }

@@ -25,7 +25,7 @@ const QUEUE_CAPACITY: usize = 255;
 const EVENT_CAPACITY: usize = 1_024;
 const TOKEN_CAPACITY: usize = 64;
 const FOREIGN_WAKES: usize = 4_096;
-const TIMERS: u64 = 512;
+const TIMERS: u64 = 256;
 
 /// The options of a runtime, and what makes it.
 ///

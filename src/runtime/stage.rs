@@ -52,7 +52,12 @@ impl Stages {
         }
     }
 
-    /// Runs one stage; one without systems is skipped. A panic comes back as an error, and the
+    /// Whether there is anything to run in this stage.
+    pub(super) fn has_systems(&self, stage: usize) -> bool {
+        self.0[stage].systems_len() > 0
+    }
+
+    /// Runs one stage. A panic comes back as an error, and the
     /// schedule can be run again: bevy's executor would skip the systems that had completed.
     pub(super) fn run(&mut self, stage: usize, world: &mut World) -> Result<(), Payload> {
         if let Some(check) = change_ticks::take(world.id()) {
@@ -61,9 +66,6 @@ impl Stages {
             }
         }
         let schedule = &mut self.0[stage];
-        if schedule.systems_len() == 0 {
-            return Ok(());
-        }
         let ran = catch_unwind(AssertUnwindSafe(|| schedule.run(world)));
         if ran.is_err() {
             schedule.set_executor(SingleThreadedExecutor::new());
@@ -76,21 +78,31 @@ impl Stages {
 pub(super) struct EndOfTick {
     /// The change tick of the last turnover: message types written since then are turned over.
     turned_over: ChangeTick,
+    /// How many kinds of component the World knew when it was last seen not to know the registry of
+    /// messages. While that number stands, nobody has registered a message.
+    without_registry: Option<usize>,
 }
 
 impl EndOfTick {
     pub(super) fn new(world: &mut World) -> Self {
-        Self { turned_over: world.change_tick() }
+        Self { turned_over: world.change_tick(), without_registry: None }
     }
 
-    pub(super) fn run(&mut self, world: &mut World) {
-        self.turn_messages_over(world);
+    /// `check`: look whether change ticks are to be checked. Bevy looks whenever a schedule runs, but
+    /// none may have run; a look now and then is enough, since half a billion changes may pass.
+    pub(super) fn run(&mut self, world: &mut World, check: bool) {
+        if self.without_registry != Some(world.components().num_registered()) {
+            self.turn_messages_over(world);
+        }
         world.clear_trackers();
-        // No schedule may have run in this tick, and then nobody has looked.
-        world.check_change_ticks();
+        if check {
+            world.check_change_ticks();
+        }
     }
 
     fn turn_messages_over(&mut self, world: &mut World) {
+        let known = world.components().component_id::<MessageRegistry>().is_some();
+        self.without_registry = (!known).then(|| world.components().num_registered());
         /// Puts the registry back, also when a message's destructor panics.
         struct PutBack<'w>(&'w mut World, MessageRegistry);
         impl Drop for PutBack<'_> {

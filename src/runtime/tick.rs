@@ -30,7 +30,7 @@ use crate::{
 /// mio is looked at after so much time, however many tasks are ready.
 const EVENT_INTERVAL_NS: u64 = 10_000;
 /// Entries of the wheel that one turn moves ahead of need.
-const WHEEL_MOVES: usize = 1_024;
+const WHEEL_MOVES: usize = 256;
 
 /// The loop: its stages, its budgets, and what it remembers from tick to tick. It does not own the
 /// World; a tick borrows it.
@@ -146,19 +146,8 @@ impl FrameLoop {
     /// mio is looked at in a turn that found nothing ready, and otherwise after `event_interval` turns
     /// or 10 us, whichever comes first.
     fn events(&self, core: &Core) -> Result<(), Failure> {
-        let turns = self.turns_unpolled.get() + 1;
-        let now_ns = core.clock.now_ns();
-        let due = turns >= self.budgets.event_interval
-            || now_ns.saturating_sub(self.polled_ns.get()) >= EVENT_INTERVAL_NS
-            || !core.executor.has_work();
-        self.turns_unpolled.set(turns);
-        if due && core.reactor.len() > 0 {
-            self.turns_unpolled.set(0);
-            self.polled_ns.set(now_ns);
-            let mut drained = Ok(0);
-            // A waker that is not ours may panic.
-            core.executor.guarded(|| drained = core.reactor.drain());
-            drained.map_err(|error| TickError::Io(error.kind()))?;
+        if core.reactor.len() > 0 {
+            self.poll_events(core)?;
         }
         if core.signals.get().is_some_and(|signals| signals.take(&core.reactor)) {
             core.shutdown.handle().shutdown();
@@ -167,6 +156,24 @@ impl FrameLoop {
             core.executor.guarded(|| core.shutdown.notify());
         }
         Ok(())
+    }
+
+    fn poll_events(&self, core: &Core) -> Result<(), TickError> {
+        let turns = self.turns_unpolled.get() + 1;
+        let now_ns = core.clock.now_ns();
+        let due = turns >= self.budgets.event_interval
+            || now_ns.saturating_sub(self.polled_ns.get()) >= EVENT_INTERVAL_NS
+            || !core.executor.has_work();
+        if !due {
+            self.turns_unpolled.set(turns);
+            return Ok(());
+        }
+        self.turns_unpolled.set(0);
+        self.polled_ns.set(now_ns);
+        let mut drained = Ok(0);
+        // A waker that is not ours may panic.
+        core.executor.guarded(|| drained = core.reactor.drain());
+        drained.map(drop).map_err(|error| TickError::Io(error.kind()))
     }
 
     /// Step 3: what waited for this tick comes first, what was behind the mark comes last; then rounds.
@@ -195,22 +202,16 @@ impl FrameLoop {
     /// registration) order; then rounds, at least one.
     fn timers(&self, core: &Core, timer_mark: u64, budget: &mut u64) {
         let now_ns = core.clock.now_ns();
-        core.timers.borrow_mut().advance(now_ns, WHEEL_MOVES);
         let mut fired = 0;
-        let mut more = true;
-        while more {
-            core.executor.guarded(|| {
-                while fired < self.budgets.timers {
-                    let due = core.timers.borrow_mut().pop_due(now_ns, timer_mark);
-                    let Some(waker) = due else {
-                        break;
-                    };
-                    fired += 1;
-                    waker.wake();
-                }
-                more = false;
-            });
+        while fired < self.budgets.timers {
+            let due = core.timers.borrow_mut().pop_due(now_ns, timer_mark);
+            let Some(waker) = due else {
+                break;
+            };
+            fired += 1;
+            core.executor.wake(waker);
         }
+        core.timers.borrow_mut().advance(now_ns, WHEEL_MOVES);
         if fired > 0 {
             core.counters.timers_fired.add(fired);
             // A spent budget leaves a round for those who waited for their time.
@@ -225,9 +226,11 @@ impl FrameLoop {
         for stage in 0..self.stages.len() {
             self.before_stage(core);
             Self::check(core, lent)?;
-            let ran = lent.with(|world| self.stages.run(stage, world));
-            ran.map_err(|error| lost(lent, error))?.map_err(Failure::Panic)?;
-            core.executor.reap();
+            if self.stages.has_systems(stage) {
+                let ran = lent.with(|world| self.stages.run(stage, world));
+                ran.map_err(|error| lost(lent, error))?.map_err(Failure::Panic)?;
+                core.executor.reap();
+            }
         }
         self.before_stage(core);
         core.executor.reap();
@@ -243,7 +246,8 @@ impl FrameLoop {
 
     /// Step 6: messages turn over, trackers are cleared, change ticks checked, statistics written.
     fn end(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
-        lent.with(|world| self.end.run(world)).map_err(|error| lost(lent, error))?;
+        let check = core.tick.get().is_multiple_of(SAMPLE_INTERVAL);
+        lent.with(|world| self.end.run(world, check)).map_err(|error| lost(lent, error))?;
         let counts = core.executor.counts();
         core.counters.ticks.set(core.tick.get());
         core.counters.polls.set(counts.polls);

@@ -11,97 +11,105 @@
 
 #![expect(unsafe_code, reason = "the World is lent through a thread-local pointer")]
 
-use std::{cell::Cell, panic::Location, ptr};
+use std::{cell::Cell, marker::PhantomData, panic::Location, ptr};
 
 use bevy_ecs::world::{World, WorldId};
 
 use super::ctx::WorldError;
 use crate::context;
 
-/// Who has the World.
-#[derive(Clone, Copy)]
-enum Holder {
-    /// Nobody: the next to ask gets it.
-    Nobody,
-    /// A closure or a stage, entered here.
-    Taken(&'static Location<'static>),
-    /// Nobody any more: it came back as another World from what was entered here.
-    Replaced(&'static Location<'static>),
-}
-
-#[derive(Clone, Copy)]
+/// The World that is lent, and who has it.
 struct Slot {
     /// Null outside the frame of a `Lent`.
-    world: *mut World,
-    id: Option<WorldId>,
-    holder: Holder,
+    world: Cell<*mut World>,
+    id: Cell<Option<WorldId>>,
+    /// Where the access began that has the World, or that did not give it back.
+    taken: Cell<Option<&'static Location<'static>>>,
+    /// The access in `taken` is over, and another World came back.
+    replaced: Cell<bool>,
 }
 
 thread_local! {
-    static SLOT: Cell<Slot> = const {
-        Cell::new(Slot { world: ptr::null_mut(), id: None, holder: Holder::Nobody })
+    static SLOT: Slot = const {
+        Slot {
+            world: Cell::new(ptr::null_mut()),
+            id: Cell::new(None),
+            taken: Cell::new(None),
+            replaced: Cell::new(false),
+        }
     };
 }
 
 /// The World, lent to this thread until the guard is dropped.
 pub(crate) struct Lent<'w> {
-    before: Slot,
     id: WorldId,
-    _world: std::marker::PhantomData<&'w mut World>,
+    before: (*mut World, Option<WorldId>, Option<&'static Location<'static>>, bool),
+    _world: PhantomData<&'w mut World>,
 }
 
 impl<'w> Lent<'w> {
     pub(crate) fn new(world: &'w mut World) -> Self {
         let id = world.id();
-        let slot = Slot { world, id: Some(id), holder: Holder::Nobody };
-        Self { before: SLOT.replace(slot), id, _world: std::marker::PhantomData }
+        let before = SLOT.with(|slot| {
+            (
+                slot.world.replace(world),
+                slot.id.replace(Some(id)),
+                slot.taken.replace(None),
+                slot.replaced.replace(false),
+            )
+        });
+        Self { id, before, _world: PhantomData }
     }
 
     /// Calls `f` with the World, for a stage or a duty of the loop.
+    #[inline]
     #[track_caller]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
         with(self.id, f)
     }
 
     /// Whether the World has been replaced, and where.
+    #[inline]
     pub(crate) fn replaced(&self) -> Option<&'static Location<'static>> {
-        match SLOT.get().holder {
-            Holder::Replaced(place) => Some(place),
-            Holder::Nobody | Holder::Taken(_) => None,
-        }
+        SLOT.with(|slot| if slot.replaced.get() { slot.taken.get() } else { None })
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        SLOT.set(self.before);
+        let (world, id, taken, replaced) = self.before;
+        SLOT.with(|slot| {
+            slot.world.set(world);
+            slot.id.set(id);
+            slot.taken.set(taken);
+            slot.replaced.set(replaced);
+        });
     }
 }
 
 /// The id of the World that is lent to this thread.
 pub(crate) fn current_id() -> Option<WorldId> {
-    SLOT.get().id
+    SLOT.with(|slot| slot.id.get())
 }
 
-/// Puts the World back into the slot when its user is done with it, also by a panic.
-struct PutBack {
-    lent: Slot,
-    place: &'static Location<'static>,
+/// Ends an access, also when it unwinds.
+struct PutBack<'s> {
+    slot: &'s Slot,
     /// Cleared when the closure has returned.
     unwinding: bool,
 }
 
-impl Drop for PutBack {
+impl Drop for PutBack<'_> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: the reference that the closure had has ended, the World is borrowed by the `Lent`
         // further up this stack, and nobody else can have the pointer.
-        let id = unsafe { (*self.lent.world).id() };
-        let holder = if Some(id) == self.lent.id {
-            Holder::Nobody
+        let id = unsafe { (*self.slot.world.get()).id() };
+        if Some(id) == self.slot.id.get() {
+            self.slot.taken.set(None);
         } else {
-            Holder::Replaced(self.place)
-        };
-        SLOT.set(Slot { holder, ..self.lent });
+            self.slot.replaced.set(true);
+        }
         if self.unwinding {
             note_torn();
         }
@@ -117,27 +125,28 @@ fn note_torn() {
 #[inline]
 #[track_caller]
 pub(crate) fn with<R>(id: WorldId, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
-    let slot = SLOT.get();
-    if !matches!(slot.holder, Holder::Nobody) || slot.id != Some(id) {
-        return Err(refusal(slot, id));
-    }
     let place = Location::caller();
-    SLOT.set(Slot { holder: Holder::Taken(place), ..slot });
-    let mut back = PutBack { lent: slot, place, unwinding: true };
-    // SAFETY: by *one way in* and *framed* the pointer is good, and nobody has another reference: the
-    // slot said `Nobody`, and says `Taken` from here until `back` is dropped, after `f`.
-    let result = f(unsafe { &mut *slot.world });
-    back.unwinding = false;
-    Ok(result)
+    SLOT.with(|slot| {
+        if slot.taken.get().is_some() || slot.id.get() != Some(id) {
+            return Err(refusal(slot, id));
+        }
+        slot.taken.set(Some(place));
+        let mut back = PutBack { slot, unwinding: true };
+        // SAFETY: by *one way in* and *framed* the pointer is good, and nobody has another reference:
+        // the slot said that nobody had the World, and names this access until `back` is dropped,
+        // after `f`.
+        let result = f(unsafe { &mut *slot.world.get() });
+        back.unwinding = false;
+        Ok(result)
+    })
 }
 
 #[cold]
-fn refusal(slot: Slot, id: WorldId) -> WorldError {
-    match (slot.id, slot.holder) {
+fn refusal(slot: &Slot, id: WorldId) -> WorldError {
+    match (slot.id.get(), slot.taken.get()) {
         (None, _) => WorldError::OutsideTurn,
-        (Some(current), Holder::Nobody) if current != id => WorldError::OtherWorld,
-        (Some(_), Holder::Replaced(place)) => WorldError::Replaced(place),
-        (Some(_), Holder::Taken(place)) => WorldError::Taken(place),
-        (Some(_), Holder::Nobody) => WorldError::OtherWorld,
+        (Some(_), Some(place)) if slot.replaced.get() => WorldError::Replaced(place),
+        (Some(current), Some(place)) if current == id => WorldError::Taken(place),
+        (Some(_), _) => WorldError::OtherWorld,
     }
 }

@@ -273,7 +273,7 @@ pub enum OrderCommand {
 /// Orders get in through the risk gate alone: there is no public way to push, and no public way to
 /// make the [`Approved`] that an order command carries.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// use onbeat_systems::order::{OrderCommand, OrderId, Outbox};
 /// Outbox::default().push(OrderCommand::Cancel(OrderId::from_raw(1)));
 /// ```

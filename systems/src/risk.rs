@@ -16,15 +16,21 @@ use bevy_ecs::resource::Resource;
 pub use crate::risk::gate::{RiskGate, risk_gate};
 pub use crate::risk::refusal::{Refusal, Refused, RiskStats};
 
+use crate::order::EnterOrder;
 #[cfg(doc)]
 use crate::order::Outbox;
-use crate::order::EnterOrder;
 use crate::position::Money;
 use crate::price::Qty;
 
 /// The proof that an order passed the risk gate. It is made nowhere else, and cannot be copied.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
+/// fn forge(order: onbeat_systems::order::EnterOrder) -> onbeat_systems::risk::Approved {
+///     onbeat_systems::risk::Approved { order }
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
 /// fn again(approved: onbeat_systems::risk::Approved) -> [onbeat_systems::risk::Approved; 2] {
 ///     [approved.clone(), approved]
 /// }

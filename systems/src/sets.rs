@@ -47,9 +47,10 @@ impl EngineSet {
 /// Adds the crate's systems to `schedule`, in their sets, and chains the sets.
 ///
 /// The world needs [`init_trading_world`] first, and a [`FeedInbox`] that whoever reads the feed
-/// fills. Whoever drives the schedule sets [`EngineTime`]
-/// before each run, drains the [`Outbox`] in [`EngineSet::Execution`] or after the run, and updates
-/// the message buffers once a run, as `bevy_ecs::message::message_update_system` does.
+/// fills. Whoever drives the schedule sets [`EngineTime`] before each run, drains the [`Outbox`] in
+/// [`EngineSet::Execution`] or after the run, and after each run updates the message buffers, as
+/// `bevy_ecs::message::message_update_system` does, and clears the world's trackers, which grow
+/// otherwise.
 pub fn add_trading_systems(schedule: &mut Schedule) {
     let [venue, book, position, strategy, risk, execution, telemetry] = EngineSet::ALL;
     schedule.configure_sets((venue, book, position, strategy, risk, execution, telemetry).chain());

@@ -108,18 +108,19 @@ const fn place(side: Side, tif: TimeInForce) -> usize {
 
 /// The price between bid and ask, nearer to the side with the smaller size.
 ///
-/// Exact to a tick, rounded down. With no size on either side it is the mid.
+/// Exact to 1/10,000 dollar, rounded toward the bid. With no size on either side it is the mid.
 #[must_use]
 pub fn microprice(bid: BookLevel, ask: BookLevel) -> Price {
-    let (bid_qty, ask_qty) = (i128::from(bid.qty.shares()), i128::from(ask.qty.shares()));
-    let (bid, ask) = (i128::from(bid.price.ticks()), i128::from(ask.price.ticks()));
-    let total = bid_qty + ask_qty;
-    let ticks = if total == 0 {
-        (bid + ask).div_euclid(2)
-    } else {
-        (bid * ask_qty + ask * bid_qty).div_euclid(total)
+    let (low, high) = (bid.price.ticks(), ask.price.ticks());
+    let (bid_qty, ask_qty) = (u128::from(bid.qty.shares()), u128::from(ask.qty.shares()));
+    let Some(part) = (u128::from(low.abs_diff(high)) * bid_qty).checked_div(bid_qty + ask_qty)
+    else {
+        return Price::from_ticks(i64::midpoint(low, high));
     };
-    Price::from_ticks(i64::try_from(ticks).expect("a weighted mean lies between two prices"))
+    let part = u64::try_from(part).expect("a part of the spread is no larger than the spread");
+    let ticks =
+        if low <= high { low.checked_add_unsigned(part) } else { low.checked_sub_unsigned(part) };
+    Price::from_ticks(ticks.expect("a price between two prices is a price"))
 }
 
 /// Asks for the orders and cancels that bring the open orders of each [`MarketMaker`] to its quotes.

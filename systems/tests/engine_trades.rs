@@ -3,6 +3,7 @@
 mod engine_support;
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 use engine_support::Engine;
 use engine_support::venue::Venue;
@@ -153,6 +154,12 @@ fn run_default(latency_ns: u64) -> Outcome {
     run(latency_ns, RiskLimits::default(), StrategyConfig::default())
 }
 
+/// One run that several tests look at.
+fn usual_run() -> &'static Outcome {
+    static RUN: OnceLock<Outcome> = OnceLock::new();
+    RUN.get_or_init(|| run_default(1_000_000))
+}
+
 #[track_caller]
 fn check_trades(latency_ns: u64) {
     let outcome = run_default(latency_ns);
@@ -179,20 +186,20 @@ fn engine_trades_both_sides_with_a_slow_line() {
 
 #[test]
 fn the_position_never_passes_the_limit() {
-    let outcome = run_default(1_000_000);
+    let outcome = usual_run();
     assert!(outcome.shares_max <= RiskLimits::default().position_max.shares());
     assert!(outcome.shares_max >= 200, "the run comes near enough to the limit to mean something");
 }
 
 #[test]
 fn profit_and_loss_is_what_the_venue_counts() {
-    let outcome = run_default(1_000_000);
+    let outcome = usual_run();
     assert_eq!(outcome.position.pnl(), outcome.worth);
 }
 
 #[test]
 fn every_order_that_is_sent_was_approved_and_ends_or_is_open() {
-    let outcome = run_default(1_000_000);
+    let outcome = usual_run();
     let OrderStats { sent, accepted, filled, cancelled, rejected, .. } = outcome.orders;
     assert_eq!(outcome.risk.approved(), sent);
     assert_eq!(accepted, sent);
@@ -202,7 +209,7 @@ fn every_order_that_is_sent_was_approved_and_ends_or_is_open() {
 
 #[test]
 fn the_venue_and_the_table_never_disagree() {
-    let outcome = run_default(1_000_000);
+    let outcome = usual_run();
     let OrderStats { overfills, unknown_ids, fills_after_done, repeats, .. } = outcome.orders;
     assert_eq!([overfills, unknown_ids, fills_after_done, repeats], [0; 4]);
     assert!(outcome.orders.fills_after_cancel_request > 0, "the race is part of the run");
@@ -210,7 +217,7 @@ fn the_venue_and_the_table_never_disagree() {
 
 #[test]
 fn the_same_feed_gives_the_same_run() {
-    let (one, other) = (run_default(600_000), run_default(600_000));
+    let (one, other) = (usual_run(), run_default(1_000_000));
     assert_eq!(one.position, other.position);
     assert_eq!((one.orders, one.risk, one.ticks), (other.orders, other.risk, other.ticks));
 }

@@ -8,7 +8,13 @@
 //! Appending a later key and prepending an earlier one keep a list sorted, which covers equal
 //! deadlines and equal durations; anything else marks it unsorted until it is empty again.
 //!
-//! *Vacancy*: an entry without a timer has the serial [`VACANT`], which no timer gets.
+//! *Arrival*: equal deadlines are linked in the order of their registration. The wheel keeps
+//! them in one list and its spare bank, and moves lists from the head; so an equal deadline is
+//! appended without a look at the serials.
+//!
+//! *Vacancy*: an entry without a timer has the serial [`VACANT`], which no timer gets, and in the
+//! place of its deadline the index of the next vacant entry: the link of a fired entry is far
+//! away and need not be fetched.
 
 /// Lists in a bank: one for each bit of its occupancy bitmap.
 const SLOTS: usize = 64;
@@ -57,7 +63,7 @@ struct Link {
 #[derive(Debug)]
 pub(super) struct Lists<T, const BANKS: usize> {
     entries: Vec<Entry<T>>,
-    /// The first vacant entry; they are chained by the `next` of their links.
+    /// The first vacant entry.
     vacant: u32,
     len: usize,
     /// The sentinels, then one for each entry.
@@ -101,7 +107,7 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         let Some(entry) = self.entries.get_mut(index as usize) else {
             return self.grow(deadline_ns, serial, payload);
         };
-        self.vacant = self.links[Self::link_of(index)].next;
+        self.vacant = entry.deadline_ns as u32;
         entry.deadline_ns = deadline_ns;
         entry.serial = serial;
         entry.payload = Some(payload);
@@ -124,7 +130,7 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         let entry = &mut self.entries[index as usize];
         debug_assert!(entry.serial != VACANT, "an entry is released once");
         entry.serial = VACANT;
-        self.links[Self::link_of(index)].next = self.vacant;
+        entry.deadline_ns = u64::from(self.vacant);
         self.vacant = index;
         self.len -= 1;
         entry.payload.take()
@@ -194,6 +200,11 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         if occupied & !unsorted & bit != 0 && self.latest_ns[sentinel] > deadline_ns {
             self.link_earlier(index, bank, slot);
         } else {
+            debug_assert!(
+                occupied & !unsorted & bit == 0
+                    || self.key_of(self.links[sentinel].prev) < self.key(index),
+                "equal deadlines arrive in order"
+            );
             self.latest_ns[sentinel] = deadline_ns;
             self.link_before(index, sentinel);
         }

@@ -120,7 +120,8 @@ impl OrderTable {
     /// The shares that may still execute on one side of an instrument.
     #[must_use]
     pub fn open_qty(&self, instrument: Entity, side: Side) -> Qty {
-        self.open_on(instrument, side).fold(Qty::ZERO, |sum, order| sum.saturating_add(order.leaves()))
+        self.open_on(instrument, side)
+            .fold(Qty::ZERO, |sum, order| sum.saturating_add(order.leaves()))
     }
 
     /// What happened so far.

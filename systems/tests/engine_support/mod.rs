@@ -3,7 +3,7 @@
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::message::{Message, MessageCursor, Messages, message_update_system};
-use bevy_ecs::schedule::Schedule;
+use bevy_ecs::schedule::{Schedule, SingleThreadedExecutor};
 use bevy_ecs::world::World;
 use onbeat_systems::book::OrderBook;
 use onbeat_systems::feed::{FeedEvent, FeedInbox, InstrumentIndex};
@@ -47,12 +47,13 @@ impl Engine {
         init_trading_world(&mut world, limits, StrategyConfig::default());
         let symbol: Symbol = "AAPL".parse().unwrap();
         let instrument = Instrument::equity(symbol, LOCATE);
-        let instrument =
-            world.spawn((instrument, OrderBook::default(), Position::default())).id();
+        let instrument = world.spawn((instrument, OrderBook::default(), Position::default())).id();
         world.resource_mut::<InstrumentIndex>().insert(LOCATE, instrument);
         let mut schedule = Schedule::default();
+        schedule.set_executor(SingleThreadedExecutor::new());
         add_trading_systems(&mut schedule);
         let mut end_of_tick = Schedule::default();
+        end_of_tick.set_executor(SingleThreadedExecutor::new());
         end_of_tick.add_systems(message_update_system);
         Self { world, instrument, schedule, end_of_tick, next_reference: 1 << 60, next_match: 1 }
     }
@@ -67,10 +68,17 @@ impl Engine {
 
     /// Runs the systems once and takes the commands that come out.
     pub(crate) fn tick(&mut self) -> Vec<OrderCommand> {
-        self.schedule.run(&mut self.world);
-        let commands = self.world.resource_mut::<Outbox>().drain().collect();
-        self.end_of_tick.run(&mut self.world);
+        let mut commands = Vec::new();
+        self.tick_into(&mut commands);
         commands
+    }
+
+    /// Runs the systems once and adds the commands that come out to `commands`.
+    pub(crate) fn tick_into(&mut self, commands: &mut Vec<OrderCommand>) {
+        self.schedule.run(&mut self.world);
+        commands.extend(self.world.resource_mut::<Outbox>().drain());
+        self.end_of_tick.run(&mut self.world);
+        self.world.clear_trackers();
     }
 
     pub(crate) fn set_time_ns(&mut self, ns: u64) {

@@ -7,9 +7,9 @@
 use onbeat_systems::book::{Change, Order as BookOrder, OrderBook};
 use onbeat_systems::order::{EnterOrder, OrderCommand, OrderId, TimeInForce, VenueReport};
 use onbeat_systems::price::{Price, Qty, Side};
+use onbeat_systems::wire::MatchNumber;
 use onbeat_systems::wire::itch::Message;
 use onbeat_systems::wire::ouch::{CancelReason, Liquidity};
-use onbeat_systems::wire::MatchNumber;
 
 #[derive(Debug)]
 struct Resting {

@@ -1,0 +1,174 @@
+//! A question, its contenders, and how they are measured against each other.
+
+use std::time::Duration;
+
+use crate::watchdog::Watchdog;
+
+/// Something that is measured on several contenders in turn.
+pub(crate) struct Question {
+    /// What is asked, with its unit: the heading of a table.
+    pub(crate) title: String,
+    /// Operations in a pass.
+    pub(crate) operations: usize,
+    /// The contenders; exactly one is the reference.
+    pub(crate) contenders: Vec<Contender>,
+}
+
+/// One runtime in one configuration.
+pub(crate) struct Contender {
+    /// How the table calls it.
+    pub(crate) name: &'static str,
+    /// What its figure is for.
+    pub(crate) role: Role,
+    /// Sets up, does one pass of the work and gives the time of the work alone.
+    pub(crate) pass: Box<dyn FnMut() -> Duration>,
+}
+
+impl Contender {
+    /// A contender that does a pass by calling `pass`.
+    pub(crate) fn new(
+        name: &'static str,
+        role: Role,
+        pass: impl FnMut() -> Duration + 'static,
+    ) -> Self {
+        Self { name, role, pass: Box::new(pass) }
+    }
+}
+
+/// What a contender's figure is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Role {
+    /// The others are divided by it.
+    Reference,
+    /// Printed beside the others, held to nothing.
+    Shown,
+    /// Held to a bar.
+    Judged(Reach),
+}
+
+/// The bar that a figure must stay under.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Reach {
+    /// At most this part of the reference.
+    Ratio(f64),
+    /// At most so many nanoseconds an operation above the reference.
+    AboveReference(f64),
+    /// At most so many nanoseconds an operation.
+    Nanoseconds(f64),
+}
+
+/// What the rounds of one contender gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    /// How the table calls the contender.
+    pub(crate) name: &'static str,
+    /// What the figure is for.
+    pub(crate) role: Role,
+    /// Nanoseconds an operation, the median of the rounds.
+    pub(crate) median_ns: f64,
+    /// Nanoseconds an operation in the fastest round.
+    pub(crate) min_ns: f64,
+    /// The median over the rounds of this contender's time by the reference's of the same round.
+    pub(crate) ratio: f64,
+    /// The median over the rounds of the nanoseconds above the reference's of the same round.
+    pub(crate) above_ns: f64,
+}
+
+impl Figure {
+    /// The figure by its bar: at most 1 holds it. `None` where there is no bar.
+    pub(crate) fn part_of_reach(&self) -> Option<f64> {
+        match self.role {
+            Role::Reference | Role::Shown => None,
+            Role::Judged(Reach::Ratio(most)) => Some(self.ratio / most),
+            Role::Judged(Reach::AboveReference(most)) => Some(self.above_ns / most),
+            Role::Judged(Reach::Nanoseconds(most)) => Some(self.median_ns / most),
+        }
+    }
+}
+
+/// Runs every contender once a round, and starts each round with another one, so that what the
+/// machine does meanwhile, and what a contender leaves in the caches, falls on all alike.
+pub(crate) fn measure(question: &mut Question, rounds: usize, watchdog: &Watchdog) -> Vec<Figure> {
+    let contenders = question.contenders.len();
+    let mut samples = vec![Vec::with_capacity(rounds); contenders];
+    for round in 0..rounds {
+        for step in 0..contenders {
+            let index = (round + step) % contenders;
+            let contender = &mut question.contenders[index];
+            watchdog.watch(contender.name, &question.title);
+            let elapsed = (contender.pass)();
+            watchdog.rest();
+            samples[index].push(elapsed.as_nanos() as f64 / question.operations as f64);
+        }
+    }
+    let reference = question
+        .contenders
+        .iter()
+        .position(|contender| contender.role == Role::Reference)
+        .expect("every question is built with a reference");
+    let figure = |index: usize| {
+        let own: &[f64] = &samples[index];
+        let pairs = || own.iter().zip(&samples[reference]);
+        Figure {
+            name: question.contenders[index].name,
+            role: question.contenders[index].role,
+            median_ns: median(own.to_vec()),
+            min_ns: own.iter().copied().fold(f64::INFINITY, f64::min),
+            ratio: median(pairs().map(|(own, reference)| own / reference).collect()),
+            above_ns: median(pairs().map(|(own, reference)| own - reference).collect()),
+        }
+    };
+    (0..contenders).map(figure).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(role: Role) -> Figure {
+        Figure { name: "one", role, median_ns: 40.0, min_ns: 30.0, ratio: 0.5, above_ns: 20.0 }
+    }
+
+    #[test]
+    fn median_is_the_middle_of_the_sorted_values() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn each_bar_is_compared_with_its_own_figure() {
+        assert_eq!(figure(Role::Shown).part_of_reach(), None);
+        assert_eq!(figure(Role::Judged(Reach::Ratio(0.25))).part_of_reach(), Some(2.0));
+        assert_eq!(figure(Role::Judged(Reach::AboveReference(40.0))).part_of_reach(), Some(0.5));
+        assert_eq!(figure(Role::Judged(Reach::Nanoseconds(80.0))).part_of_reach(), Some(0.5));
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let mut round = 0_u64;
+        let mut other = 0_u64;
+        let mut question = Question {
+            title: "a slow machine in every second round".to_owned(),
+            operations: 1,
+            contenders: vec![
+                Contender::new("reference", Role::Reference, move || {
+                    round += 1;
+                    Duration::from_nanos(if round.is_multiple_of(2) { 1_000 } else { 100 })
+                }),
+                Contender::new("half", Role::Shown, move || {
+                    other += 1;
+                    Duration::from_nanos(if other.is_multiple_of(2) { 500 } else { 50 })
+                }),
+            ],
+        };
+        let figures = measure(&mut question, 4, &Watchdog::start(Duration::from_secs(60)));
+        assert_eq!(figures[1].ratio, 0.5);
+        assert_eq!(figures[1].min_ns, 50.0);
+    }
+}

@@ -1,0 +1,113 @@
+//! What is asked: the list of questions and who answers each.
+
+use std::time::Duration;
+
+use crate::question::{Contender, Question, Reach, Role};
+use crate::systems::{self, Systems};
+use crate::work::Work;
+use crate::{async_executor, floor, nexus, onbeat, tokio};
+
+/// How much work a pass is, so that it takes some ten milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    polls: usize,
+    batches: usize,
+    ticks: usize,
+}
+
+impl Size {
+    /// For figures.
+    pub(crate) const FULL: Self = Self { polls: 400_000, batches: 100, ticks: 100_000 };
+    /// To see that everything runs.
+    pub(crate) const QUICK: Self = Self { polls: 40_000, batches: 10, ticks: 10_000 };
+}
+
+/// Every question, in the order in which it is asked.
+pub(crate) fn all(size: Size) -> Vec<Question> {
+    let mut questions = Vec::new();
+    for (tasks, reach) in [(1, Some(0.55)), (64, Some(0.35)), (1_024, None)] {
+        let work = Work::SelfWake { tasks, wakes: size.polls / tasks };
+        let title = format!("poll after a self-wake, {tasks} task{}", plural(tasks));
+        questions.extend(parking_and_spinning(&title, work, reach));
+    }
+    let work = Work::SpawnJoin { batches: size.batches, size: 1_000 };
+    questions.extend(parking_and_spinning(
+        "spawn, poll, join, boxed, batches of 1,000",
+        work,
+        Some(0.6),
+    ));
+    for (systems, count) in [(Systems::None, 0), (Systems::One, 1), (Systems::Eight, 8)] {
+        questions.push(tick(systems, count, size.ticks));
+    }
+    questions
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// The bar holds where no stage has a system, because the peers have no stages.
+fn judged(reach: Option<f64>) -> Role {
+    reach.map_or(Role::Shown, |most| Role::Judged(Reach::Ratio(most)))
+}
+
+fn parking_and_spinning(title: &str, work: Work, reach: Option<f64>) -> [Question; 2] {
+    let contender =
+        |name, role, run: fn(Work) -> Duration| Contender::new(name, role, move || run(work));
+    let operations = work.operations();
+    let parking = vec![
+        contender("nexus block_on", Role::Reference, nexus::parking),
+        contender("onbeat block_on", judged(reach), |work| onbeat::parking(Systems::None, work)),
+        contender("onbeat block_on, 1 system", Role::Shown, |work| {
+            onbeat::parking(Systems::One, work)
+        }),
+        contender("tokio LocalRuntime", Role::Shown, tokio::defaults),
+        contender("async-executor LocalExecutor", Role::Shown, async_executor::run),
+    ];
+    let spinning = vec![
+        contender("nexus block_on_busy", Role::Reference, nexus::spinning),
+        contender("onbeat block_on_busy", judged(reach), |work| {
+            onbeat::spinning(Systems::None, work)
+        }),
+        contender("onbeat block_on_busy, 1 system", Role::Shown, |work| {
+            onbeat::spinning(Systems::One, work)
+        }),
+        contender("tokio, event_interval(1)", Role::Shown, tokio::eager),
+        contender("tokio, spinner task", Role::Shown, tokio::spinner),
+    ];
+    [
+        Question { title: format!("{title}, parking"), operations, contenders: parking },
+        Question { title: format!("{title}, spinning"), operations, contenders: spinning },
+    ]
+}
+
+fn tick(systems: Systems, count: usize, ticks: usize) -> Question {
+    let contender = |name, role, run: fn(Systems, usize) -> Duration| {
+        Contender::new(name, role, move || run(systems, ticks))
+    };
+    // 3.3 million ticks a second.
+    let polling = match systems {
+        Systems::None => Role::Judged(Reach::Nanoseconds(303.0)),
+        Systems::One | Systems::Eight => Role::Shown,
+    };
+    let mut contenders = vec![
+        contender("bare Schedule::run", Role::Reference, systems::bare_schedule),
+        contender(
+            "onbeat tick, no socket",
+            Role::Judged(Reach::AboveReference(60.0)),
+            onbeat::ticks,
+        ),
+        contender("onbeat tick, mio in every 61st, 1 task", Role::Shown, onbeat::busy_ticks),
+        contender("onbeat tick, mio in every tick", polling, onbeat::polling_ticks),
+        contender("bevy App::update", Role::Shown, systems::app_update),
+    ];
+    if let Systems::None = systems {
+        contenders.push(Contender::new("Instant::now alone", Role::Shown, move || {
+            floor::clock_read(ticks)
+        }));
+        contenders
+            .push(Contender::new("mio poll alone", Role::Shown, move || floor::mio_poll(ticks)));
+    }
+    let title = format!("tick with {count} small system{}", plural(count));
+    Question { title, operations: ticks, contenders }
+}

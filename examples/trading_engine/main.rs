@@ -1,0 +1,219 @@
+//! A trading engine on a recorded NASDAQ feed: the flagship example of onbeat.
+//!
+//! ```text
+//! cargo run --release --example trading_engine
+//! cargo run --release --example trading_engine -- --help
+//! ```
+//!
+//! A simulated exchange replays an ITCH file over loopback TCP and takes OUCH orders over a second
+//! connection. The engine is one onbeat runtime: tasks for the sockets, systems for the rest.
+//!
+//! In reading order:
+//!
+//! - [`args`]: the command line;
+//! - [`engine`]: the runtime, its tasks and systems;
+//! - [`exchange`]: the other side of the sockets;
+//! - [`feed_file`]: the file that it replays;
+//! - [`report`]: what is printed at the end.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use onbeat_systems::wire::itch::StockDirectory;
+
+use args::Args;
+use engine::{Ended, EngineConfig, Summary};
+use exchange::{Ending, Exchange, ExchangeConfig};
+use feed_file::{FeedFile, FeedFileError, find_instrument};
+
+mod args;
+mod engine;
+mod exchange;
+mod feed_file;
+mod report;
+#[cfg(test)]
+mod tests;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let run = run(&args, true, &mut io::stdout().lock(), &mut io::stderr().lock());
+    ExitCode::from(run.exit as u8)
+}
+
+/// The exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    /// The feed ended.
+    Success = 0,
+    /// It could not be set up, or the exchange went away.
+    SetUp = 1,
+    /// The file is damaged.
+    Framing = 2,
+    /// Messages contradict the book, and `--strict` asks for none.
+    Content = 3,
+}
+
+/// What a run came to; without a summary the engine never started.
+#[derive(Debug)]
+struct Run {
+    exit: Exit,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the tests look at it"))]
+    summary: Option<Summary>,
+}
+
+/// What is in the way of a run.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    fn set_up(message: String) -> Self {
+        Self { exit: Exit::SetUp, message }
+    }
+}
+
+/// Runs exchange and engine to their end. Progress and report go to `out`, what went wrong to `errors`.
+fn run(args: &Args, handle_signals: bool, out: &mut dyn Write, errors: &mut dyn Write) -> Run {
+    match prepare(args).and_then(|prepared| trade(args, handle_signals, prepared, out)) {
+        Ok((summary, failure)) => {
+            let exit = failure.as_ref().map_or(Exit::Success, |failure| failure.exit);
+            complain(errors, failure.as_ref());
+            Run { exit, summary: Some(summary) }
+        }
+        Err(failure) => {
+            complain(errors, Some(&failure));
+            Run { exit: failure.exit, summary: None }
+        }
+    }
+}
+
+fn complain(errors: &mut dyn Write, failure: Option<&Failure>) {
+    if let Some(failure) = failure {
+        // The exit code says it too, where nobody reads.
+        let _ = writeln!(errors, "trading_engine: {}", failure.message);
+    }
+}
+
+/// What a run needs and can be had before anything is started.
+struct Prepared {
+    directory: StockDirectory,
+    file: FeedFile,
+    bbo_out: Option<File>,
+}
+
+fn prepare(args: &Args) -> Result<Prepared, Failure> {
+    let path = args.feed.display();
+    let open = || {
+        FeedFile::open(&args.feed)
+            .map_err(|error| Failure::set_up(format!("the feed {path} cannot be read: {error}")))
+    };
+    let directory = match find_instrument(&mut open()?, args.symbol) {
+        Ok(Some(directory)) => directory,
+        Ok(None) => {
+            return Err(Failure::set_up(match args.symbol {
+                Some(symbol) => format!("the feed {path} has no directory message of {symbol}"),
+                None => {
+                    format!("the feed {path} has no directory message: name no symbol to trade")
+                }
+            }));
+        }
+        Err(FeedFileError::Framing(error)) => {
+            let message = format!(
+                "the feed {path} is damaged: {error}; none of the {} messages before it names what \
+                 to trade",
+                error.index
+            );
+            return Err(Failure { exit: Exit::Framing, message });
+        }
+        Err(FeedFileError::Io(error)) => {
+            return Err(Failure::set_up(format!("the feed {path} cannot be read: {error}")));
+        }
+    };
+    let create = |path: &std::path::PathBuf| {
+        File::create(path).map_err(|error| {
+            Failure::set_up(format!("--bbo-out {} cannot be written: {error}", path.display()))
+        })
+    };
+    let bbo_out = args.bbo_out.as_ref().map(create).transpose()?;
+    Ok(Prepared { directory, file: open()?, bbo_out })
+}
+
+/// Starts both sides, waits for them, and reports. A failure beside the summary is one that came after
+/// the engine had started.
+fn trade(
+    args: &Args,
+    handle_signals: bool,
+    prepared: Prepared,
+    out: &mut dyn Write,
+) -> Result<(Summary, Option<Failure>), Failure> {
+    let Prepared { directory, file, bbo_out } = prepared;
+    let (symbol, locate) = (directory.symbol, directory.header.locate);
+    let exchange = Exchange::start(ExchangeConfig {
+        file,
+        symbol,
+        locate,
+        speed: args.speed,
+        feed_port: args.feed_port,
+        order_port: args.order_port,
+        stops_after: args.exchange_stops_after,
+        opens_after: Duration::ZERO,
+    })
+    .map_err(|error| {
+        let exchange::ListenError { purpose, port, error } = error;
+        Failure::set_up(format!("the exchange cannot use {purpose} port {port}: {error}"))
+    })?;
+    let config = EngineConfig {
+        feed: exchange.feed,
+        orders: exchange.orders,
+        symbol,
+        locate,
+        spin: args.spin,
+        log_bbo: bbo_out.is_some(),
+        handle_signals,
+    };
+    let summary = engine::trade(&config, out);
+    let ending = exchange.finish();
+    let written = bbo_out.map_or(Ok(()), |file| summary.bbo_log.write_csv(BufWriter::new(file)));
+    let reported = report::write_report(out, symbol, args.speed, &summary);
+    let failure = judge(args, &summary, &ending).or_else(|| {
+        let unwritten = written.err().map(|error| format!("--bbo-out cannot be written: {error}"));
+        let unreported = || reported.err().map(|error| format!("no report: {error}"));
+        unwritten.or_else(unreported).map(Failure::set_up)
+    });
+    Ok((summary, failure))
+}
+
+/// What went wrong, the worst first: a damaged file, a run that ended early, messages that contradict
+/// the book.
+fn judge(args: &Args, summary: &Summary, ending: &Ending) -> Option<Failure> {
+    let path = args.feed.display();
+    if let Ending::BadFile(error) = ending {
+        let message = format!("the feed {path} is damaged: {error}");
+        return Some(Failure { exit: Exit::Framing, message });
+    }
+    if let Ending::Failed(error) = ending {
+        return Some(Failure::set_up(format!("the exchange failed: {error}")));
+    }
+    match &summary.ended {
+        Ended::WithFeed | Ended::OnRequest => {}
+        Ended::Damaged { .. } => {
+            return Some(Failure { exit: Exit::Framing, message: summary.ended.to_string() });
+        }
+        early => {
+            let messages = summary.feed.messages;
+            let message = format!("{early}, after {messages} messages");
+            return Some(Failure::set_up(message));
+        }
+    }
+    let errors = summary.feed.errors.total();
+    (args.strict && errors > 0).then(|| Failure {
+        exit: Exit::Content,
+        message: format!("{errors} messages contradict the book"),
+    })
+}
