@@ -1,0 +1,334 @@
+//! What the two ends of a local channel share: the ring of places, and the lines of those who wait.
+//!
+//! Invariants:
+//!
+//! - **open or promised**: `limit` is the number of values that may be in the channel while the promised
+//!   places stay empty: the capacity less the promises, and 0 once the channel is closed. There is no room
+//!   below it while senders wait. So sending compares with it alone;
+//! - **two counters**: `sent` and `received` only rise, and their difference is the number of values.
+//!   Sending writes one of them and receiving the other, which keeps either from waiting for the other's
+//!   store;
+//! - **last**: wakers are woken, cloned and dropped, and values dropped, when no list is borrowed and the
+//!   state is whole, because either may come back here.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    fmt,
+    task::{Context, Poll, Waker},
+};
+
+use crate::channel::{TryRecvError, TrySendError};
+
+/// What both ends share.
+pub(super) struct Shared<T> {
+    /// A ring of a power of two of places: value number n is at place n modulo their number.
+    places: Box<[Cell<Option<T>>]>,
+    capacity: usize,
+    limit: Cell<usize>,
+    sent: Cell<usize>,
+    received: Cell<usize>,
+    senders: Cell<usize>,
+    mode: Cell<Mode>,
+    /// Whether `waiting_receivers` has an entry.
+    receiver_waits: Cell<bool>,
+    waiting_receivers: RefCell<VecDeque<Waiter>>,
+    /// In order of tickets. Who has left the list of an open channel without dropping its ticket has
+    /// been promised a place.
+    waiting_senders: RefCell<VecDeque<Waiter>>,
+    next_ticket: Cell<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    Open,
+    /// Somebody waits to send, so a place that is freed is promised at once.
+    SendersWait,
+    Closed,
+}
+
+/// Names one wait. Tickets rise, and none is given twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+impl Ticket {
+    pub(super) const POLLED_BY_HAND: Self = Self(0);
+}
+
+pub(super) struct Waiter {
+    ticket: Ticket,
+    waker: Waker,
+}
+
+/// How a sender's wait stands.
+pub(super) enum Waits {
+    /// It goes on, and the waker that was asked about is stored.
+    Here,
+    /// It goes on, and another waker is stored.
+    WithAnother,
+    /// It is over: a place is kept for it.
+    Promised,
+}
+
+impl<T> Shared<T> {
+    /// An open, empty channel with one sender.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            places: (0..capacity.next_power_of_two()).map(|_| Cell::new(None)).collect(),
+            capacity,
+            limit: Cell::new(capacity),
+            sent: Cell::new(0),
+            received: Cell::new(0),
+            senders: Cell::new(1),
+            mode: Cell::new(Mode::Open),
+            receiver_waits: Cell::new(false),
+            waiting_receivers: RefCell::new(VecDeque::new()),
+            waiting_senders: RefCell::new(VecDeque::new()),
+            next_ticket: Cell::new(Ticket::POLLED_BY_HAND.0 + 1),
+        }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.mode.get() == Mode::Closed
+    }
+
+    pub(super) fn add_sender(&self) {
+        self.senders.set(self.senders.get() + 1);
+    }
+
+    /// The last one closes the channel.
+    pub(super) fn remove_sender(&self) {
+        let senders = self.senders.get() - 1;
+        self.senders.set(senders);
+        if senders == 0 {
+            self.close();
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        if self.has_room() {
+            self.push(value);
+            Ok(())
+        } else if self.mode.get() == Mode::Closed {
+            Err(TrySendError::Closed(value))
+        } else {
+            Err(TrySendError::Full(value))
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+        match self.pop() {
+            Some(value) => Ok(value),
+            None if self.mode.get() == Mode::Closed => Err(TryRecvError::Disconnected),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.sent.get().wrapping_sub(self.received.get())
+    }
+
+    /// Whether there is a place that is promised to nobody.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.len() < self.limit.get()
+    }
+
+    /// Puts a value into a place, of which there is one.
+    #[inline]
+    pub(super) fn push(&self, value: T) {
+        let sent = self.sent.get();
+        let before = self.place(sent).replace(Some(value));
+        debug_assert!(before.is_none(), "there is no room");
+        self.sent.set(sent.wrapping_add(1));
+        if self.receiver_waits.get() {
+            self.wake_receivers();
+        }
+    }
+
+    /// Takes the next value; that there is none shows in its place.
+    #[inline]
+    pub(super) fn pop(&self) -> Option<T> {
+        let received = self.received.get();
+        let value = self.place(received).take()?;
+        self.received.set(received.wrapping_add(1));
+        if self.mode.get() == Mode::SendersWait {
+            self.promise();
+        }
+        Some(value)
+    }
+
+    #[inline]
+    fn place(&self, number: usize) -> &Cell<Option<T>> {
+        &self.places[number & (self.places.len() - 1)]
+    }
+
+    /// A place is free while senders wait: it is promised to the one that has waited longest.
+    #[cold]
+    fn promise(&self) {
+        let mut waiting = self.waiting_senders.borrow_mut();
+        let first = waiting.pop_front();
+        if waiting.is_empty() {
+            self.mode.set(Mode::Open);
+        }
+        drop(waiting);
+        if let Some(first) = first {
+            self.limit.set(self.limit.get() - 1);
+            first.waker.wake();
+        }
+    }
+
+    /// A place that was promised is as free as any.
+    pub(super) fn end_promise(&self) {
+        self.limit.set(self.limit.get() + 1);
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        let ticket = self.next_ticket.get();
+        self.next_ticket.set(ticket + 1);
+        Ticket(ticket)
+    }
+
+    pub(super) fn waits(&self, ticket: Ticket, waker: &Waker) -> Waits {
+        let waiting = self.waiting_senders.borrow();
+        match waiting.binary_search_by_key(&ticket, |waiter| waiter.ticket) {
+            Ok(at) if waiting[at].waker.will_wake(waker) => Waits::Here,
+            Ok(_) => Waits::WithAnother,
+            Err(_) => Waits::Promised,
+        }
+    }
+
+    /// Stores who is woken when a place is promised. Returns a waker to drop.
+    pub(super) fn wait_to_send(&self, ticket: &mut Option<Ticket>, waker: Waker) -> Option<Waker> {
+        let mut waiting = self.waiting_senders.borrow_mut();
+        if let Some(ticket) = *ticket {
+            let at = waiting.binary_search_by_key(&ticket, |waiter| waiter.ticket).ok()?;
+            return Some(std::mem::replace(&mut waiting[at].waker, waker));
+        }
+        let new = self.ticket();
+        *ticket = Some(new);
+        waiting.push_back(Waiter { ticket: new, waker });
+        self.mode.set(Mode::SendersWait);
+        None
+    }
+
+    /// A sender stops waiting. If a place was promised to it, the next one gets that.
+    #[cold]
+    pub(super) fn give_up(&self, ticket: Ticket) {
+        if self.mode.get() == Mode::Closed {
+            return;
+        }
+        let mut waiting = self.waiting_senders.borrow_mut();
+        let Ok(at) = waiting.binary_search_by_key(&ticket, |waiter| waiter.ticket) else {
+            drop(waiting);
+            self.end_promise();
+            if self.mode.get() == Mode::SendersWait {
+                self.promise();
+            }
+            return;
+        };
+        let left = waiting.remove(at);
+        if waiting.is_empty() {
+            self.mode.set(Mode::Open);
+        }
+        drop(waiting);
+        drop(left);
+    }
+
+    pub(super) fn poll_recv(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        // Cloned before the look, because a waker's clone may be anybody's code.
+        let waker = cx.waker().clone();
+        match self.try_recv() {
+            Ok(value) => Poll::Ready(Some(value)),
+            Err(TryRecvError::Disconnected) => Poll::Ready(None),
+            Err(TryRecvError::Empty) => {
+                drop(self.wait_to_receive(ticket, waker));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Stores who is woken by the next value. Returns a waker to drop.
+    fn wait_to_receive(&self, ticket: Ticket, waker: Waker) -> Option<Waker> {
+        let mut waiting = self.waiting_receivers.borrow_mut();
+        if let Some(stored) = waiting.iter_mut().find(|waiter| waiter.ticket == ticket) {
+            return Some(std::mem::replace(&mut stored.waker, waker));
+        }
+        waiting.push_back(Waiter { ticket, waker });
+        self.receiver_waits.set(true);
+        None
+    }
+
+    /// A receiver stops waiting. Returns a waker to drop.
+    pub(super) fn receive_no_more(&self, ticket: Ticket) -> Option<Waiter> {
+        if !self.receiver_waits.get() {
+            return None;
+        }
+        let mut waiting = self.waiting_receivers.borrow_mut();
+        let at = waiting.iter().position(|waiter| waiter.ticket == ticket)?;
+        let left = waiting.remove(at);
+        self.receiver_waits.set(!waiting.is_empty());
+        left
+    }
+
+    /// Wakes all who wait to receive: one will have the value, and the others wait again. One that waits
+    /// again while this runs is not woken again.
+    #[cold]
+    fn wake_receivers(&self) {
+        let count = self.waiting_receivers.borrow().len();
+        for _ in 0..count {
+            let mut waiting = self.waiting_receivers.borrow_mut();
+            let first = waiting.pop_front();
+            self.receiver_waits.set(!waiting.is_empty());
+            drop(waiting);
+            if let Some(first) = first {
+                first.waker.wake();
+            }
+        }
+    }
+
+    #[cold]
+    pub(super) fn close(&self) {
+        if self.mode.replace(Mode::Closed) == Mode::Closed {
+            return;
+        }
+        self.limit.set(0);
+        self.receiver_waits.set(false);
+        let mut waiting = self.waiting_senders.take();
+        waiting.append(&mut self.waiting_receivers.borrow_mut());
+        wake_all(waiting);
+    }
+}
+
+/// Wakes each, also those behind one whose waker panics.
+fn wake_all(waiting: VecDeque<Waiter>) {
+    struct Rest(VecDeque<Waiter>);
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            while let Some(waiter) = self.0.pop_front() {
+                waiter.waker.wake();
+            }
+        }
+    }
+    let mut rest = Rest(waiting);
+    while let Some(waiter) = rest.0.pop_front() {
+        waiter.waker.wake();
+    }
+}
+
+impl<T> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity)
+            .field("is_closed", &(self.mode.get() == Mode::Closed))
+            .finish()
+    }
+}
