@@ -1,7 +1,111 @@
 //! An async runtime whose main loop is a frame loop and whose shared state is a `bevy_ecs` World.
+//!
+//! Tasks and timers are the asynchronous side of the loop, ECS systems the synchronous side. Both run on
+//! one thread, so a task touches typed resources directly, without a channel, a lock or a frame of
+//! delay. It is for threads that must not be late: trading engines, game servers, simulators, control
+//! loops.
+//!
+//! ```
+//! use bevy_ecs::prelude::*;
+//! use onbeat::{Runtime, Tick, WorldCtx, sleep, spawn_boxed};
+//! use std::time::Duration;
+//!
+//! #[derive(Resource, Default)]
+//! struct Book { bid: u32, updates: u32 }
+//!
+//! let mut world = World::new();
+//! world.init_resource::<Book>();
+//! let mut rt = Runtime::new(&mut world);
+//! rt.schedule(Tick).add_systems(|mut book: ResMut<Book>| book.updates += 1);
+//! rt.block_on(async {
+//!     let feed = spawn_boxed(async {
+//!         sleep(Duration::from_micros(200)).await;
+//!         WorldCtx::current().with_world(|world| world.resource_mut::<Book>().bid = 101);
+//!     });
+//!     feed.await;
+//! });
+//! assert_eq!(rt.world().resource::<Book>().bid, 101);
+//! ```
+//!
+//! # Where to begin
+//!
+//! - [`Runtime`]: make one over a `World`, add systems with [`Runtime::schedule`], drive it with
+//!   [`Runtime::block_on`] (sleeps when there is nothing to do), [`Runtime::block_on_busy`] (never
+//!   sleeps) or [`Runtime::tick`] (one tick, for tests and for loops of your own);
+//! - [`spawn_boxed`] and [`JoinHandle`]; [`WorldCtx`] inside a task;
+//! - [`sleep`], [`timeout`], [`interval`]; [`net`]; [`channel`]; [`CancellationToken`];
+//!   [`ShutdownSignal`].
+//!
+//! # The tick
+//!
+//! A *round* polls the tasks that are ready when it begins, in order, each at most once. Rounds follow one
+//! another, so a chain of tasks that wake each other finishes within the turn. A task that wakes itself
+//! while it is polled goes behind the *turn mark*: it is polled again in the next turn. So every turn
+//! looks at everything once, whoever spins.
+//!
+//! A tick is:
+//!
+//! 1. **wait** until there is something to do, then **freeze the clock**: one timestamp for the whole turn
+//!    ([`event_time`]). The tick number rises here;
+//! 2. **events**: readiness of sockets and wakes of other threads become wakes here. The operating system
+//!    is asked in every turn that found nothing ready, and otherwise after `event_interval` turns or
+//!    10 us, whichever comes first;
+//! 3. **ready tasks**: first those that awaited this tick ([`WorldCtx::next_tick`]), in order of call;
+//!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle`) is
+//!    spent. What the budget cuts off comes first in the next turn;
+//! 4. **timers** registered before this turn and due at the frozen time, in the order of (deadline,
+//!    registration); then rounds, at least one;
+//! 5. **each stage** in order: one round of the tasks that are ready, the stage's systems, then the
+//!    reaper, which drops the futures of aborted tasks where the World may be used. After the last stage
+//!    one round more: what its systems woke acts, and writes, in this tick;
+//! 6. **end of tick**: message buffers turn over, removal trackers are cleared, change ticks checked,
+//!    statistics written.
+//!
+//! The root future of `block_on` is a task like any other; when it completes, the tick is finished, then
+//! `block_on` returns.
+//!
+//! # The frame rules
+//!
+//! The tick number changes when a tick begins. A waiter of `next_tick` and a task behind the mark keep a
+//! parked loop going: the next tick starts at once. Whoever waits for a timer, a socket, a channel or
+//! another thread lets it sleep.
+//!
+//! | awaited in a task | resumes |
+//! |---|---|
+//! | [`yield_now()`](yield_now), any wake of itself | in the next turn, in order |
+//! | `sleep(0)` | in the next turn at the earliest |
+//! | [`next_tick()`](WorldCtx::next_tick) | in the first round of the next tick, ahead of other ready tasks, in order of call |
+//! | anything woken by a task or a timer | in this turn |
+//! | anything woken by a system | before the next stage, or after the last one, in this tick |
+//!
+//! # How it is built
+//!
+//! *A waker is an integer.* Its data word names a task (runtime, generation, slot); nothing outside the
+//! executor holds a pointer into it. Wakers are cloned and dropped for nothing, may be kept for ever, and
+//! may be called from any thread, also after the runtime has gone: a stale wake is at worst a spurious
+//! poll. What gives rights over a task, a [`JoinHandle`] or a [`Sleep`], holds serial numbers that are
+//! never reused.
+//!
+//! *A wake from another thread sets a bit* in a bitmap that is never freed. It allocates nothing, cannot
+//! fill up, and costs the loop one load when nothing came.
+//!
+//! *The World is lent, never shared.* While a turn runs, a thread-local slot holds the pointer to it;
+//! [`WorldCtx::with_world`] takes it out, runs the closure and puts it back, also when the closure
+//! panics. A nested access is an error that names the outer one.
+//!
+//! *Timers are exact.* A hierarchical wheel with a heap for what is near; a timer never fires early,
+//! leaves the wheel when its future is dropped, and costs nothing while it waits.
+//!
+//! *One thread, one clock.* Under [`ClockMode::Virtual`] nothing sleeps: when no task can run, time jumps
+//! to the next timer, and two runs of a program see the same times.
+//!
+//! # What is not promised
+//!
+//! Futures that are leaked with [`std::mem::forget`] keep their memory; nothing else comes of it. A task
+//! that does not return from a poll stops the loop: there is one thread. Only Unix systems are supported.
 #![cfg(unix)]
 
-pub mod cancel;
+mod cancel;
 pub mod channel;
 mod clock;
 mod context;

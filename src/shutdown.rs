@@ -69,7 +69,7 @@ impl ShutdownState {
 /// let mut rt = Runtime::new(&mut world);
 /// let handle = rt.shutdown_handle();
 /// std::thread::spawn(move || handle.shutdown());
-/// rt.block_on(ShutdownSignal::current());
+/// rt.block_on(async { ShutdownSignal::current().await });
 /// ```
 #[derive(Clone)]
 pub struct ShutdownHandle {
@@ -102,7 +102,7 @@ impl fmt::Debug for ShutdownHandle {
 /// Completes when the current runtime is asked to stop: by a [`ShutdownHandle`], or by SIGINT or SIGTERM
 /// where the signal handlers are installed.
 ///
-/// Any number of tasks may wait at once.
+/// Any number of tasks may wait at once. Polled after its runtime has gone, it completes.
 ///
 /// # Cancellation
 ///
@@ -154,7 +154,7 @@ impl Future for ShutdownSignal {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
-        let before = context::find(self.runtime, |core| {
+        let found = context::find(self.runtime, |core| {
             let mut waiters = core.shutdown.waiters.borrow_mut();
             if let Some(waiter) = self.waiter.get()
                 && let Some(stored) = waiters.get_mut(waiter)
@@ -164,8 +164,13 @@ impl Future for ShutdownSignal {
             self.waiter.set(Some(waiters.insert(waker)));
             None
         });
-        drop(before);
-        Poll::Pending
+        match found {
+            Some(before) => {
+                drop(before);
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
     }
 }
 

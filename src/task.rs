@@ -42,11 +42,9 @@ where
 {
     let spawned_at = Location::caller();
     context::current("spawn_boxed()", |core| match core.executor.spawn(future, spawned_at) {
-        Ok(identity) => JoinHandle {
-            runtime: core.serial(),
-            task: Some(identity),
-            _output: PhantomData,
-        },
+        Ok(identity) => {
+            JoinHandle { runtime: core.serial(), task: Some(identity), _output: PhantomData }
+        }
         Err(_) => panic!("a runtime holds at most 16,777,215 tasks, and has them all"),
     })
 }
@@ -180,11 +178,11 @@ impl<T: 'static> JoinHandle<T> {
                     .flatten()
                     .ok_or(JoinError::Cancelled(CancelReason::RuntimeGone))
             }
-            Some(TaskState::Panicked) => Err(context::find(self.runtime, |core| {
-                core.executor.take_payload(task)
-            })
-            .flatten()
-            .map_or(JoinError::Cancelled(CancelReason::RuntimeGone), JoinError::Panicked)),
+            Some(TaskState::Panicked) => {
+                Err(context::find(self.runtime, |core| core.executor.take_payload(task))
+                    .flatten()
+                    .map_or(JoinError::Cancelled(CancelReason::RuntimeGone), JoinError::Panicked))
+            }
             Some(TaskState::Aborted | TaskState::Gone) => {
                 Err(JoinError::Cancelled(CancelReason::Aborted))
             }

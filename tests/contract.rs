@@ -229,8 +229,7 @@ fn two_tasks_that_wake_each_other_for_ever_leave_room_for_the_stage() {
 fn what_the_budget_cuts_off_keeps_its_place_at_the_head() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();
-    let mut rt =
-        Runtime::builder(&mut world).stages([]).tasks_per_cycle(3).build();
+    let mut rt = Runtime::builder(&mut world).stages([]).tasks_per_cycle(3).build();
     begin(&mut rt, || {
         let bell = Bell::default();
         for name in 0..8 {

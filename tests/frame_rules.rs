@@ -22,9 +22,7 @@ use futures::{
     future::{join_all, select},
     stream::{FuturesUnordered, StreamExt},
 };
-use onbeat::{
-    NextTick, Runtime, Tick, WorldCtx, net::TcpStream, sleep, spawn_boxed, yield_now,
-};
+use onbeat::{NextTick, Runtime, Tick, WorldCtx, net::TcpStream, sleep, spawn_boxed, yield_now};
 use proptest::prelude::*;
 
 fn go(future: impl Future<Output = ()> + 'static) {
@@ -368,12 +366,7 @@ fn step(tasks: usize) -> impl Strategy<Value = Step> {
 }
 
 /// Does two steps a poll and so may be queued, deferred, and waiting at once; counts what it was owed.
-async fn act(
-    me: usize,
-    steps: Vec<Step>,
-    bells: Rc<Vec<Bell>>,
-    left: Rc<Vec<Cell<usize>>>,
-) {
+async fn act(me: usize, steps: Vec<Step>, bells: Rc<Vec<Bell>>, left: Rc<Vec<Cell<usize>>>) {
     let mut steps: VecDeque<Step> = steps.into();
     let mut waits: Vec<Pin<Box<dyn Future<Output = ()>>>> = vec![Box::pin(bells[me].rung())];
     poll_fn(move |cx| {

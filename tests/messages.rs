@@ -82,8 +82,8 @@ fn messages_turn_over_in_every_tick_of_a_loop_without_systems() {
         for note in 0..1_000 {
             write(note);
             WorldCtx::current().next_tick().await;
-            let len = WorldCtx::current()
-                .with_world(|world| world.resource::<Messages<Note>>().len());
+            let len =
+                WorldCtx::current().with_world(|world| world.resource::<Messages<Note>>().len());
             assert_eq!(len, 1);
         }
     });

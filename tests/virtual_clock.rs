@@ -11,8 +11,8 @@ use std::{
 use bevy_ecs::prelude::*;
 use common::{Bell, LIMIT_SECONDS, log, logged, panic_message, watchdog};
 use onbeat::{
-    ClockMode, MissedTickBehavior, Runtime, Tick, TickStats, event_time, interval, net::TcpListener,
-    precise_now, sleep, spawn_boxed, timeout, yield_now,
+    ClockMode, MissedTickBehavior, Runtime, Tick, TickStats, event_time, interval,
+    net::TcpListener, precise_now, sleep, spawn_boxed, timeout, yield_now,
 };
 
 fn runtime(world: &mut World) -> Runtime<'_> {

@@ -64,8 +64,8 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Exit codes:
-  0  the feed ended, and the engine with it
-  1  it could not be set up, or the exchange went away in the middle
+  0  the feed ended, and the engine with it; or a signal (Ctrl-C) ended both in order
+  1  it could not be set up, the arguments among it, or the exchange went away in the middle
   2  the file is damaged: the report covers what came before
   3  with --strict: messages contradict the book
 

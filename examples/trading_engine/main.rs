@@ -38,7 +38,15 @@ mod report;
 mod tests;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // The exit code says it too, where nobody reads.
+            let _ = error.print();
+            let exit = if error.use_stderr() { Exit::SetUp } else { Exit::Success };
+            return ExitCode::from(exit as u8);
+        }
+    };
     let run = run(&args, true, &mut io::stdout().lock(), &mut io::stderr().lock());
     ExitCode::from(run.exit as u8)
 }

@@ -71,10 +71,6 @@ impl Key {
         RuntimeId((self.0 >> (SLOT_BITS + GENERATION_BITS)) as u16)
     }
 
-    pub(crate) fn generation(self) -> Generation {
-        Generation((self.0 >> SLOT_BITS & GENERATION_MASK) as u32)
-    }
-
     pub(crate) fn slot(self) -> SlotIndex {
         SlotIndex((self.0 & SLOT_MASK) as u32)
     }
@@ -99,7 +95,7 @@ mod tests {
         }
         let key = Key::new(RuntimeId(0xABCD), generation, SlotIndex(0x12_3456));
         assert_eq!(key.runtime(), RuntimeId(0xABCD));
-        assert_eq!(key.generation(), generation);
+        assert_ne!(key, Key::new(RuntimeId(0xABCD), generation.next(), SlotIndex(0x12_3456)));
         assert_eq!(key.slot(), SlotIndex(0x12_3456));
         assert_eq!(Key::from_word(key.word()), key);
     }

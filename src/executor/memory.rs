@@ -64,6 +64,7 @@ struct Functions {
 /// A future and, in the same place, its output.
 union Body<F: Future> {
     future: ManuallyDrop<F>,
+    #[expect(dead_code, reason = "the output is reached by pointer; the field makes room for it")]
     output: ManuallyDrop<F::Output>,
 }
 
@@ -286,7 +287,9 @@ unsafe fn poll_boxed<F: Future>(
 ) -> Poll<()> {
     let future = data.cast::<F>();
     // SAFETY: the caller's promise; a union's fields all start at its address.
-    let pinned = unsafe { Pin::new_unchecked(&mut *future) };
+    let unpinned = unsafe { &mut *future };
+    // SAFETY: the future is dropped where it is.
+    let pinned = unsafe { Pin::new_unchecked(unpinned) };
     let Poll::Ready(output) = pinned.poll(cx) else {
         return Poll::Pending;
     };

@@ -4,7 +4,10 @@
 //! Invariant **own size**: a block on the free list of a class has that class's layout and nobody uses
 //! it, so it can be given out for anything that fits, and freed with that layout.
 
-#![expect(unsafe_code, reason = "blocks are raw memory, linked through themselves while they are free")]
+#![expect(
+    unsafe_code,
+    reason = "blocks are raw memory, linked through themselves while they are free"
+)]
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
@@ -164,6 +167,9 @@ mod tests {
     #[test]
     fn a_class_is_the_smallest_block_that_fits() {
         let of = |size| class(Layout::from_size_align(size, 8).unwrap());
-        assert_eq!((of(0), of(64), of(65), of(2048), of(2049)), (Some(0), Some(0), Some(1), Some(5), None));
+        assert_eq!(
+            (of(0), of(64), of(65), of(2048), of(2049)),
+            (Some(0), Some(0), Some(1), Some(5), None)
+        );
     }
 }

@@ -3,7 +3,10 @@
 //! Invariant **room for all**: a ring has at least as many places as there are slots, and a slot is in
 //! one ring at a time (the flag `QUEUED` says so), so a push always finds room.
 
-#![expect(unsafe_code, reason = "places are found by mask, without a bounds check, on the hot path")]
+#![expect(
+    unsafe_code,
+    reason = "places are found by mask, without a bounds check, on the hot path"
+)]
 
 use std::cell::{Cell, UnsafeCell};
 

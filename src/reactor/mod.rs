@@ -107,16 +107,6 @@ impl Reactor {
         self.registrations.borrow().len()
     }
 
-    /// How many registrations fit before memory is allocated.
-    pub(crate) fn token_capacity(&self) -> usize {
-        self.registrations.borrow().capacity()
-    }
-
-    /// How many events one look takes at most.
-    pub(crate) fn event_capacity(&self) -> usize {
-        self.events.borrow().capacity()
-    }
-
     pub(crate) fn events_seen(&self) -> u64 {
         self.events_seen.get()
     }
@@ -175,11 +165,12 @@ impl Reactor {
     /// An attempt would block: the next one waits for an event, which wakes `waker`. Returns the waker
     /// that was stored before, for the caller to drop.
     pub(crate) fn wait_for(&self, id: IoId, direction: Direction, waker: Waker) -> Option<Waker> {
-        self.with(id, |registration| {
+        let mut waker = Some(waker);
+        let before = self.with(id, |registration| {
             registration.ready[direction as usize] = false;
-            registration.wakers[direction as usize].replace(waker)
-        })
-        .flatten()
+            std::mem::replace(&mut registration.wakers[direction as usize], waker.take())
+        });
+        before.unwrap_or(waker)
     }
 
     /// Whether the stored waker of this direction would wake the same task.

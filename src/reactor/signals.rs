@@ -1,6 +1,9 @@
 //! SIGINT and SIGTERM as an event of the reactor: the handler writes a byte into a socket pair.
 
-use std::{io::{self, Read}, os::unix::net::UnixStream};
+use std::{
+    io::{self, Read},
+    os::unix::net::UnixStream,
+};
 
 use signal_hook::{SigId, consts::signal, low_level};
 

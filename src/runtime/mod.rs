@@ -239,6 +239,12 @@ impl<'w> Runtime<'w> {
         self.core.get().executor.task_count()
     }
 
+    /// Timers that are set: sleeps, timeouts and intervals that somebody awaits.
+    #[must_use]
+    pub fn timer_count(&self) -> usize {
+        self.core.get().timers.borrow().len()
+    }
+
     /// A handle that asks this runtime to stop, from any thread.
     #[must_use]
     pub fn shutdown_handle(&self) -> ShutdownHandle {

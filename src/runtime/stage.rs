@@ -6,9 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bevy_ecs::{
     change_detection::{DetectChangesMut, Tick as ChangeTick},
     message::{MessageRegistry, ShouldUpdateMessages},
-    schedule::{
-        InternedScheduleLabel, Schedule, ScheduleLabel, Schedules, SingleThreadedExecutor,
-    },
+    schedule::{InternedScheduleLabel, Schedule, ScheduleLabel, Schedules, SingleThreadedExecutor},
     world::World,
 };
 

@@ -102,12 +102,7 @@ impl<'a> Sample<'a> {
 
 impl FrameLoop {
     /// Waits as `idle` says, then runs one tick.
-    pub(super) fn tick(
-        &mut self,
-        core: &Core,
-        lent: &Lent<'_>,
-        idle: Idle,
-    ) -> Result<(), Failure> {
+    pub(super) fn tick(&mut self, core: &Core, lent: &Lent<'_>, idle: Idle) -> Result<(), Failure> {
         let timer_mark = self.begin(core, idle)?;
         let mut sample = Sample::start(core);
         let mut budget = self.budgets.tasks_per_cycle;

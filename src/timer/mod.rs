@@ -43,4 +43,3 @@ pub fn event_time() -> Instant {
 pub fn precise_now() -> Instant {
     context::current("precise_now()", |core| core.clock.instant(core.clock.precise_ns()))
 }
-

@@ -102,8 +102,19 @@ impl Sleep {
     /// Outside a runtime.
     #[track_caller]
     pub fn reset(&mut self, deadline: Instant) {
-        drop(self.disarm());
-        *self = context::current("Sleep::reset()", |core| Self::new(core, core.clock.ns(deadline)));
+        let armed = context::current("Sleep::reset()", |core| {
+            let armed = self.timer.filter(|_| self.runtime == core.serial())?;
+            let id = core.timers.borrow_mut().reset(armed.id, core.clock.ns(deadline))?;
+            Some(Armed { id, turn: core.turn.get() })
+        });
+        if armed.is_none() {
+            drop(self.disarm());
+        }
+        let runtime = context::current("Sleep::reset()", |core| {
+            self.deadline_ns = core.clock.ns(deadline);
+            core.serial()
+        });
+        (self.runtime, self.deadline, self.timer) = (runtime, deadline, armed);
     }
 
     /// Leaves the wheel. The waker is dropped by the caller, where the wheel is not borrowed.

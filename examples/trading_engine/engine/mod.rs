@@ -117,15 +117,19 @@ impl fmt::Display for Ended {
 /// Quotes two cents off the fair price: near enough to trade on both sides of a fast market.
 fn strategy() -> StrategyConfig {
     StrategyConfig {
+        quote_qty: Qty::new(100),
         half_spread: Price::from_ticks(200),
         skew_per_100_shares: Price::from_ticks(100),
-        ..StrategyConfig::default()
+        requote_min: Price::from_ticks(200),
+        inventory_max: Qty::new(300),
+        inventory_take: Qty::new(300),
     }
 }
 
-/// Limits that a market that runs one way reaches, so that the gate has work.
+/// A position limit below what the strategy would hold, so that the gate has work: a third quote on
+/// one side of a market that runs is refused.
 fn limits() -> RiskLimits {
-    RiskLimits { position_max: Qty::new(300), ..RiskLimits::default() }
+    RiskLimits { position_max: Qty::new(250), ..RiskLimits::default() }
 }
 
 /// Trades until the feed ends, and says how it went. Progress goes to `out`.

@@ -1,0 +1,150 @@
+//! How tasks end before they complete, and how what panics is survived.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Waker,
+};
+
+use super::{
+    Executor, OnTaskPanic,
+    key::{SlotIndex, TaskIdentity},
+    memory::{Payload, Stage},
+    table::Flags,
+    waker,
+};
+
+impl Executor {
+    /// A panic came out of a poll, or out of what ran between two.
+    #[cold]
+    pub(super) fn contain(&self, payload: Payload) {
+        let index = self.running.replace(SlotIndex::RUNTIME);
+        let Some(slot) = self.table.get(index).filter(|_| index != SlotIndex::RUNTIME) else {
+            self.forget(payload);
+            return;
+        };
+        let is_root = index == self.root.get();
+        let torn = self.torn_in_poll.get() == self.polls.get();
+        let leaves = is_root
+            || match self.on_task_panic {
+                OnTaskPanic::Contain => torn,
+                OnTaskPanic::ContainAlways => false,
+                OnTaskPanic::Propagate => true,
+            };
+        let kept: Payload = if leaves {
+            self.propagate.set(Some(payload));
+            self.stopped.set(true);
+            Box::new("the task panicked, and its panic left block_on")
+        } else {
+            payload
+        };
+        if let Err(second) = slot.cell.panicked(&self.pool, kept) {
+            self.forget(second);
+        }
+        if !is_root {
+            self.task_panics.set(self.task_panics.get() + 1);
+        }
+        self.ended(index, slot);
+        self.reap();
+    }
+
+    /// Notes that a panic unwinds out of a `with_world` closure in the poll that is going on.
+    pub(crate) fn note_torn(&self) {
+        self.torn_in_poll.set(self.polls.get());
+    }
+
+    /// Wakes whatever task `waker` is of; one that is not ours may panic.
+    pub(crate) fn wake(&self, waker: Waker) {
+        match waker::own_key(&waker, self.id()) {
+            Some(key) => {
+                self.wake_local(key);
+            }
+            None => self.guarded(|| waker.wake()),
+        }
+    }
+
+    /// Runs what may panic and must not stop the caller.
+    pub(crate) fn guarded(&self, f: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+            self.forget(payload);
+        }
+    }
+
+    /// Lets go of a payload that nobody asks for. Its destructor may panic too; then it is leaked.
+    pub(crate) fn forget(&self, payload: Payload) {
+        self.forgotten_payloads.set(self.forgotten_payloads.get() + 1);
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+    }
+
+    /// From here on the task is never polled again; the reaper drops its future.
+    pub(crate) fn abort(&self, identity: TaskIdentity) {
+        if let Some(slot) = self.slot(identity)
+            && matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending)
+            && !slot.flags().has(Flags::ABORTED)
+        {
+            slot.set(Flags::ABORTED);
+            self.bury(identity);
+        }
+    }
+
+    pub(super) fn bury(&self, identity: TaskIdentity) {
+        self.reapable.borrow_mut().push(identity);
+        self.reap_pending.set(true);
+    }
+
+    /// Drops the futures of aborted tasks and the outputs that nobody waits for. Called between polls
+    /// and between stages, where the World may be used.
+    #[inline]
+    pub(crate) fn reap(&self) {
+        if self.reap_pending.get() {
+            self.reap_all();
+        }
+    }
+
+    #[cold]
+    fn reap_all(&self) {
+        loop {
+            let next = self.reapable.borrow_mut().pop();
+            let Some(identity) = next else {
+                self.reap_pending.set(false);
+                return;
+            };
+            let Some(slot) = self.slot(identity) else {
+                continue;
+            };
+            if slot.flags().has(Flags::ABORTED) && slot.cell.stage() == Stage::Future {
+                if let Err(payload) = slot.cell.clear(&self.pool) {
+                    self.forget(payload);
+                }
+                self.ended(identity.slot, slot);
+            } else {
+                self.release(identity.slot, slot);
+            }
+        }
+    }
+
+    /// Drops every task, when the runtime is dropped. Nothing can be spawned from here on.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        for index in 1..self.table.len() {
+            let Some(slot) = self.table.get(SlotIndex(index)) else {
+                continue;
+            };
+            if slot.serial.get() == 0 {
+                continue;
+            }
+            let is_task = slot.cell.stage() == Stage::Future;
+            slot.set(Flags::ABORTED);
+            if let Err(payload) = slot.cell.clear(&self.pool) {
+                self.forget(payload);
+            }
+            if is_task {
+                self.tasks.set(self.tasks.get() - 1);
+            }
+            if let Some(joiner) = slot.joiner.take() {
+                self.wake(joiner);
+            }
+        }
+    }
+}

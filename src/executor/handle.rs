@@ -1,0 +1,83 @@
+//! What the holder of a task's identity may do.
+
+use std::{panic::Location, task::Waker};
+
+use super::{
+    Executor, TaskState,
+    key::{SlotIndex, TaskIdentity},
+    memory::{Payload, Stage},
+    table::Flags,
+};
+
+impl Executor {
+    pub(crate) fn state(&self, identity: TaskIdentity) -> TaskState {
+        let Some(slot) = self.slot(identity) else {
+            return TaskState::Gone;
+        };
+        match slot.cell.stage() {
+            Stage::Output => TaskState::Output,
+            Stage::Panicked => TaskState::Panicked,
+            _ if slot.flags().has(Flags::ABORTED) => TaskState::Aborted,
+            Stage::Future | Stage::Busy | Stage::Ending => TaskState::Running,
+            Stage::Empty => TaskState::Gone,
+        }
+    }
+
+    /// Whether the task's future has been dropped.
+    pub(crate) fn is_finished(&self, identity: TaskIdentity) -> bool {
+        self.slot(identity).is_none_or(|slot| {
+            !matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending)
+        })
+    }
+
+    pub(crate) fn take_output<T: 'static>(&self, identity: TaskIdentity) -> Option<T> {
+        self.slot(identity)?.cell.take_output(&self.pool)
+    }
+
+    pub(crate) fn take_payload(&self, identity: TaskIdentity) -> Option<Payload> {
+        self.slot(identity)?.cell.take_payload(&self.pool)
+    }
+
+    /// Stores who is woken when the task ends. The waker that was there is returned, so that the
+    /// caller drops it where nothing of the executor is in use.
+    pub(crate) fn set_joiner(&self, identity: TaskIdentity, waker: Waker) -> Option<Waker> {
+        self.slot(identity)?.joiner.replace(Some(waker))
+    }
+
+    /// Whether the stored joiner would wake the same task as `waker`.
+    pub(crate) fn joiner_will_wake(&self, identity: TaskIdentity, waker: &Waker) -> bool {
+        let Some(slot) = self.slot(identity) else {
+            return false;
+        };
+        let stored = slot.joiner.take();
+        let same = stored.as_ref().is_some_and(|stored| stored.will_wake(waker));
+        slot.joiner.set(stored);
+        same
+    }
+
+    /// The handle has gone. The task goes on; an output that nobody will take is left to the reaper.
+    /// Returns the joiner, to be dropped by the caller.
+    pub(crate) fn detach(&self, identity: TaskIdentity) -> Option<Waker> {
+        let slot = self.slot(identity)?;
+        slot.clear(Flags::ATTACHED);
+        let joiner = slot.joiner.take();
+        match slot.cell.stage() {
+            Stage::Output | Stage::Panicked => self.bury(identity),
+            Stage::Empty => self.release(identity.slot, slot),
+            Stage::Future | Stage::Busy | Stage::Ending => {}
+        }
+        joiner
+    }
+
+    /// Where each task that has not ended was spawned, and the type of its future.
+    pub(crate) fn each_task(&self, mut each: impl FnMut(&'static str, &'static Location<'static>)) {
+        for index in 1..self.table.len() {
+            if let Some(slot) = self.table.get(SlotIndex(index))
+                && slot.cell.stage() == Stage::Future
+                && SlotIndex(index) != self.root.get()
+            {
+                each(slot.cell.name(), slot.spawned_at.get());
+            }
+        }
+    }
+}

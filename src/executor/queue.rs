@@ -1,0 +1,204 @@
+//! How a task comes into a queue: it is spawned, or woken from this thread or from another one.
+
+use std::{panic::Location, pin::pin, task::Waker};
+
+use super::{
+    Executor,
+    key::{Key, SlotIndex, TaskIdentity},
+    memory::RootBody,
+    table::{Flags, Slot, TableFull},
+    waker,
+};
+
+impl Executor {
+    /// Makes room for `tasks` tasks at once.
+    pub(crate) fn reserve(&self, tasks: usize) -> Result<(), TableFull> {
+        let mut taken = Vec::new();
+        while (self.table.len() as usize) <= tasks {
+            taken.push(self.table.allocate(self.id())?);
+        }
+        for (index, slot) in taken.into_iter().rev() {
+            self.table.free(index, slot);
+        }
+        self.make_room();
+        Ok(())
+    }
+
+    /// Every slot of the table has its bit in the inbox, and its place in the rings.
+    #[cold]
+    pub(super) fn make_room(&self) {
+        self.ready.reserve(self.table.len());
+        self.deferred.reserve(self.table.len());
+        for start in (0..self.table.len()).step_by(64) {
+            self.inbox().ensure(start);
+        }
+    }
+
+    pub(super) fn allocate(
+        &self,
+        spawned_at: &'static Location<'static>,
+    ) -> Result<(TaskIdentity, &Slot), TableFull> {
+        let before = self.table.len();
+        let (index, slot) = self.table.allocate(self.id())?;
+        if self.table.len() != before {
+            self.make_room();
+        }
+        let serial = self.next_serial.get();
+        self.next_serial.set(serial.checked_add(1).expect("2^64 tasks take centuries to spawn"));
+        slot.serial.set(serial.get());
+        slot.spawned_at.set(spawned_at);
+        Ok((TaskIdentity { slot: index, serial }, slot))
+    }
+
+    /// Puts a boxed task into the ready queue, attached to a handle that the caller makes.
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        spawned_at: &'static Location<'static>,
+    ) -> Result<TaskIdentity, TableFull>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        assert!(
+            !self.closing.get(),
+            "a task cannot be spawned while its runtime is dropped: spawn before, or not in a destructor"
+        );
+        let (identity, slot) = self.allocate(spawned_at)?;
+        slot.cell.install(&self.pool, future);
+        slot.set(Flags::ATTACHED);
+        self.tasks.set(self.tasks.get() + 1);
+        self.queue(identity.slot, slot);
+        Ok(identity)
+    }
+
+    /// Puts `future`, which may borrow, into the ready queue and calls `run` with its identity. When
+    /// `run` is over, also by a panic, what is left of the future is dropped. Second: its output, if it
+    /// was polled to its end.
+    #[expect(unsafe_code, reason = "the root future may borrow, so it stays in its caller's frame")]
+    pub(crate) fn with_root<F: Future, R>(
+        &self,
+        future: F,
+        spawned_at: &'static Location<'static>,
+        run: impl FnOnce(TaskIdentity) -> R,
+    ) -> Result<(R, Option<F::Output>), TableFull> {
+        struct End<'a>(&'a Executor, TaskIdentity);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.end_root(self.1);
+            }
+        }
+        let body = pin!(RootBody::new(future));
+        let (identity, slot) = self.allocate(spawned_at)?;
+        let end = End(self, identity);
+        // SAFETY: `end` clears the cell before `body`, declared before it, is dropped; neither leaves
+        // this frame.
+        unsafe { slot.cell.attach(body.as_ref()) };
+        slot.set(Flags::ATTACHED);
+        self.root.set(identity.slot);
+        self.queue(identity.slot, slot);
+        let result = run(identity);
+        drop(end);
+        Ok((result, body.take_output()))
+    }
+
+    pub(super) fn end_root(&self, identity: TaskIdentity) {
+        if let Some(slot) = self.slot(identity) {
+            if let Err(payload) = slot.cell.clear(&self.pool) {
+                self.forget(payload);
+            }
+            self.root.set(SlotIndex::RUNTIME);
+            drop(self.detach(identity));
+        }
+    }
+
+    /// The task of `identity`, if it is still there.
+    pub(super) fn slot(&self, identity: TaskIdentity) -> Option<&Slot> {
+        self.table.get(identity.slot).filter(|slot| slot.serial.get() == identity.serial.get())
+    }
+
+    /// A wake on the owner's thread, while this executor runs there. False: the key is not of a task that
+    /// is in this executor now.
+    #[inline(always)]
+    pub(crate) fn wake_local(&self, key: Key) -> bool {
+        let index = key.slot();
+        let Some(slot) = self.table.get(index).filter(|slot| slot.key() == key) else {
+            return false;
+        };
+        self.local_wakes.set(self.local_wakes.get() + 1);
+        self.queue(index, slot);
+        true
+    }
+
+    #[inline(always)]
+    pub(super) fn queue(&self, index: SlotIndex, slot: &Slot) {
+        let flags = slot.flags();
+        if flags.has(Flags::QUEUED) {
+            if flags.has(Flags::SPENT) {
+                self.revive(index, slot);
+            }
+            return;
+        }
+        slot.cell.flags.set(flags.union(Flags::QUEUED));
+        if self.running.get() == index {
+            self.deferred.push(index);
+        } else {
+            self.ready.push(index);
+        }
+    }
+
+    /// A wake after the task was polled ahead of its place in the queue: that place counts again, but a
+    /// wake by the task itself goes behind the mark from there.
+    #[cold]
+    fn revive(&self, index: SlotIndex, slot: &Slot) {
+        if self.running.get() == index {
+            slot.set(Flags::AGAIN);
+        } else {
+            slot.clear(Flags::SPENT.union(Flags::AGAIN));
+        }
+    }
+
+    /// Puts a task among those polled first, or, if `waker` is not of a task of ours, wakes it.
+    pub(crate) fn wake_first(&self, waker: Waker) {
+        let Some(key) = waker::own_key(&waker, self.id()) else {
+            self.guarded(|| waker.wake());
+            return;
+        };
+        let Some(slot) = self.table.get(key.slot()) else {
+            return;
+        };
+        if slot.key() == key && !slot.flags().has(Flags::FRONT) {
+            slot.set(Flags::FRONT);
+            self.front.borrow_mut().push_back(key.slot());
+            self.front_waits.set(true);
+        }
+    }
+
+    /// Takes the wakes of other threads, at most about `limit`. True: the runtime itself was woken.
+    #[inline]
+    pub(crate) fn drain_inbox(&self, limit: usize) -> bool {
+        if self.inbox().is_empty() && !self.drain_pending.get() {
+            return false;
+        }
+        self.drain_bits(limit)
+    }
+
+    #[cold]
+    fn drain_bits(&self, limit: usize) -> bool {
+        let mut runtime = false;
+        let mut drain = self.drain.borrow_mut();
+        let mut woken = 0;
+        self.inbox().drain(&mut drain, limit, |index| {
+            let index = SlotIndex(index);
+            if index == SlotIndex::RUNTIME {
+                runtime = true;
+            } else if let Some(slot) = self.table.get(index) {
+                woken += 1;
+                self.queue(index, slot);
+            }
+        });
+        self.drain_pending.set(drain.is_pending());
+        self.foreign_wakes.set(self.foreign_wakes.get() + woken);
+        runtime
+    }
+}

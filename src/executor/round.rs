@@ -1,0 +1,180 @@
+//! How tasks are polled.
+
+use std::{
+    cell::Cell,
+    mem::ManuallyDrop,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Context,
+};
+
+use super::{
+    Executor,
+    key::SlotIndex,
+    memory::{Payload, Stage},
+    table::{Flags, Slot},
+    waker,
+};
+
+impl Executor {
+    /// A new turn: what is behind the mark comes in front of it, after those already ready.
+    #[inline]
+    pub(crate) fn pass_mark(&self) {
+        self.ready.append(&self.deferred);
+    }
+
+    /// Polls what is ready now, each task at most once, and at most `budget` of them. Returns how many
+    /// were polled; what is cut off keeps its place at the head.
+    pub(crate) fn round(&self, budget: u64) -> u64 {
+        let start = self.ready.start();
+        let count = u64::from(self.ready.end().wrapping_sub(start)).min(budget);
+        let end = start.wrapping_add(count as u32);
+        while !self.is_stopped()
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.poll_before(end)))
+        {
+            self.contain(payload);
+        }
+        count
+    }
+
+    /// Polls those who come first, whatever the budget.
+    #[inline]
+    pub(crate) fn round_first(&self) {
+        if self.front_waits.get() {
+            self.poll_all_first();
+        }
+    }
+
+    #[cold]
+    pub(super) fn poll_all_first(&self) {
+        self.front_waits.set(false);
+        let count = self.front.borrow().len();
+        let left = Cell::new(count);
+        while !self.is_stopped()
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.poll_front(&left)))
+        {
+            self.contain(payload);
+        }
+    }
+
+    fn poll_front(&self, left: &Cell<usize>) {
+        while left.get() > 0 {
+            left.set(left.get() - 1);
+            let Some(index) = self.front.borrow_mut().pop_front() else {
+                return;
+            };
+            let Some(slot) = self.table.get(index) else {
+                continue;
+            };
+            slot.clear(Flags::FRONT);
+            if slot.flags().has(Flags::QUEUED) {
+                slot.set(Flags::SPENT);
+            }
+            if slot.flags().has(Flags::ABORTED) {
+                self.release(index, slot);
+            } else {
+                self.poll_slot(index, slot);
+            }
+        }
+    }
+
+    /// Polls what is in the ring before `end`. What is committed before user code runs, the ring's head
+    /// and `running`, lets the caller go on behind a panic.
+    #[expect(unsafe_code, reason = "a bounds check less in the hottest loop")]
+    fn poll_before(&self, end: u32) {
+        while let Some(index) = self.ready.pop_before(end) {
+            // SAFETY: rings hold slots of this table, which never shrinks.
+            let slot = unsafe { self.table.get_unchecked(index) };
+            let flags = slot.flags();
+            slot.cell.flags.set(flags.without(Flags::QUEUED));
+            if flags.is_only(Flags::QUEUED.union(Flags::ATTACHED)) {
+                self.poll_slot(index, slot);
+            } else {
+                self.poll_flagged(index, slot);
+            }
+        }
+    }
+
+    /// As [`poll_slot`](Self::poll_slot), for a slot of which something unusual is true.
+    #[cold]
+    fn poll_flagged(&self, index: SlotIndex, slot: &Slot) {
+        if slot.flags().has(Flags::SPENT) {
+            self.skip_spent(index, slot);
+        } else if slot.flags().has(Flags::ABORTED) {
+            self.release(index, slot);
+        } else {
+            self.poll_slot(index, slot);
+        }
+    }
+
+    #[cold]
+    fn skip_spent(&self, index: SlotIndex, slot: &Slot) {
+        let again = slot.flags().has(Flags::AGAIN);
+        slot.clear(Flags::SPENT.union(Flags::AGAIN));
+        if again {
+            slot.set(Flags::QUEUED);
+            self.deferred.push(index);
+        } else {
+            self.release(index, slot);
+        }
+    }
+
+    #[inline(always)]
+    fn poll_slot(&self, index: SlotIndex, slot: &Slot) {
+        if slot.cell.stage() != Stage::Future {
+            self.release(index, slot);
+            return;
+        }
+        self.running.set(index);
+        self.polls.set(self.polls.get() + 1);
+        // A waker of ours has nothing to drop.
+        let waker = ManuallyDrop::new(waker::waker(slot.key()));
+        let polled = slot.cell.poll(&mut Context::from_waker(&waker));
+        self.running.set(SlotIndex::RUNTIME);
+        if polled.is_ready() {
+            self.ended(index, slot);
+        }
+        self.reap();
+    }
+
+    /// The task has an output or a payload: whoever waits for it learns of it.
+    pub(super) fn ended(&self, index: SlotIndex, slot: &Slot) {
+        if index != self.root.get() {
+            self.tasks.set(self.tasks.get() - 1);
+        }
+        if let Some(joiner) = slot.joiner.take() {
+            self.wake(joiner);
+        }
+        self.release(index, slot);
+    }
+
+    /// Frees the slot if nothing holds it any more: no future, no handle, no entry in a queue.
+    pub(super) fn release(&self, index: SlotIndex, slot: &Slot) {
+        if slot.flags().has(Flags::ATTACHED) {
+            return;
+        }
+        match slot.cell.stage() {
+            Stage::Output | Stage::Panicked => {
+                if let Err(payload) = slot.cell.clear(&self.pool) {
+                    self.forget(payload);
+                }
+            }
+            Stage::Future | Stage::Busy | Stage::Ending => return,
+            Stage::Empty => {}
+        }
+        let held = Flags::QUEUED.union(Flags::FRONT).union(Flags::ATTACHED);
+        if slot.serial.get() != 0 && !slot.flags().has(held) {
+            self.table.free(index, slot);
+        }
+    }
+
+    /// Whether a panic waits to leave `block_on`.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
+    /// The panic that is to leave `block_on`.
+    pub(crate) fn take_propagated(&self) -> Option<Payload> {
+        self.stopped.set(false);
+        self.propagate.take()
+    }
+}
