@@ -76,11 +76,13 @@ impl Core {
     pub(crate) fn drop_wakers(&self) {
         let timers = self.timers.borrow_mut().drain();
         let waiting = self.waits.take().into_iter().flatten();
-        for waker in timers.into_iter().chain(waiting) {
+        let leaving = self.shutdown.clear();
+        for waker in timers.into_iter().chain(waiting).chain(leaving) {
             self.executor.guarded(|| drop(waker));
         }
-        self.executor.guarded(|| self.shutdown.clear());
-        self.executor.guarded(|| self.reactor.clear());
+        for waker in self.reactor.clear() {
+            self.executor.guarded(|| drop(waker));
+        }
     }
 
     /// Routes SIGINT and SIGTERM of the process to this runtime's shutdown.

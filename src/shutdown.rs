@@ -39,20 +39,14 @@ impl ShutdownState {
         &self.handle
     }
 
-    /// Forgets who waits.
-    pub(crate) fn clear(&self) {
-        let waiting: Vec<Waker> = self.waiters.borrow_mut().drain().collect();
-        drop(waiting);
+    /// Those who wait, to be woken, if shutdown was asked for.
+    pub(crate) fn take_waiters(&self) -> Vec<Waker> {
+        if self.handle.is_shutdown() { self.clear() } else { Vec::new() }
     }
 
-    /// Wakes those who wait, if shutdown was asked for.
-    pub(crate) fn notify(&self) {
-        if self.handle.is_shutdown() {
-            let waiting: Vec<Waker> = self.waiters.borrow_mut().drain().collect();
-            for waker in waiting {
-                waker.wake();
-            }
-        }
+    /// Forgets who waits. The caller drops the wakers, where nothing is borrowed.
+    pub(crate) fn clear(&self) -> Vec<Waker> {
+        self.waiters.borrow_mut().drain().collect()
     }
 }
 
@@ -149,7 +143,7 @@ impl Future for ShutdownSignal {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_shutdown() {
-            // `notify` empties the list, and its places are given to others from then on.
+            // The loop empties the list, and its places are given to nobody any more.
             self.waiter.set(None);
             return Poll::Ready(());
         }

@@ -177,10 +177,11 @@ fn a_waiter_whose_waker_panics_does_not_keep_it_from_the_others() {
         tasks.extend(waiters(10, &heard));
         yield_now().await;
         handle.shutdown();
-        for task in tasks {
-            task.await;
+        for _ in 0..3 {
+            yield_now().await;
         }
         assert_eq!(heard.get(), 20);
+        drop(tasks);
     });
     assert_eq!(rt.stats().forgotten_payloads, 1);
 }

@@ -127,7 +127,7 @@ fn prepare(args: &Args) -> Result<Prepared, Failure> {
             return Err(Failure::set_up(match args.symbol {
                 Some(symbol) => format!("the feed {path} has no directory message of {symbol}"),
                 None => {
-                    format!("the feed {path} has no directory message: name no symbol to trade")
+                    format!("the feed {path} has no directory message, so nothing to trade")
                 }
             }));
         }

@@ -3,14 +3,15 @@
 //! Registrations are edge-triggered. Each keeps what it last heard of either direction, and one waker
 //! for each: a reader and a writer in two tasks do not take each other's wake.
 //!
-//! Invariant **nothing borrowed across a wake**: wakers are taken out first and woken afterwards, when
-//! no cell of the reactor is borrowed.
+//! Invariant **nothing woken here**: the wakers of what became ready are taken out and kept for the loop,
+//! which wakes them when nothing of the reactor is borrowed.
 
 pub(crate) mod signals;
 pub(crate) mod wait;
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     io,
     sync::Arc,
     task::Waker,
@@ -65,8 +66,8 @@ pub(crate) struct Reactor {
     events: RefCell<Events>,
     registrations: RefCell<Slab<Registration>>,
     next_generation: Cell<u32>,
-    /// Wakers taken from an event's registration, woken when nothing is borrowed.
-    woken: RefCell<Vec<Waker>>,
+    /// Wakers taken from the registrations that became ready, for the loop to wake, in order.
+    woken: RefCell<VecDeque<Waker>>,
     unpark: Arc<mio::Waker>,
     events_seen: Cell<u64>,
 }
@@ -91,7 +92,7 @@ impl Reactor {
             events: RefCell::new(Events::with_capacity(event_capacity)),
             registrations: RefCell::new(Slab::with_capacity(token_capacity)),
             next_generation: Cell::new(0),
-            woken: RefCell::new(Vec::new()),
+            woken: RefCell::new(VecDeque::new()),
             unpark,
             events_seen: Cell::new(0),
         })
@@ -135,10 +136,14 @@ impl Reactor {
         self.forget(id)
     }
 
-    /// Forgets who waits for what; the registrations stay until their sources are dropped.
-    pub(crate) fn clear(&self) {
-        let registrations = self.registrations.take();
-        drop(registrations);
+    /// Forgets who waits for what; the registrations stay until their sources are dropped. The caller
+    /// drops the wakers, where nothing is borrowed.
+    pub(crate) fn clear(&self) -> Vec<Waker> {
+        let mut wakers: Vec<Waker> = self.woken.borrow_mut().drain(..).collect();
+        for (_, registration) in &mut *self.registrations.borrow_mut() {
+            wakers.extend(registration.wakers.iter_mut().filter_map(Option::take));
+        }
+        wakers
     }
 
     fn forget(&self, id: IoId) -> [Option<Waker>; 2] {
@@ -188,7 +193,8 @@ impl Reactor {
         self.with(id, |registration| registration.ready[direction as usize] = false);
     }
 
-    /// Takes what mio has, without waiting, and wakes whom it concerns. Returns how many events came.
+    /// Takes what mio has, without waiting. Whom it concerns is in [`pop_woken`](Self::pop_woken)
+    /// afterwards. Returns how many events came.
     pub(crate) fn drain(&self) -> io::Result<usize> {
         self.collect(Some(Duration::ZERO))
     }
@@ -196,6 +202,12 @@ impl Reactor {
     /// Waits for events at most `timeout`, then takes them.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<usize> {
         if self.wait_precisely(timeout)? { self.drain() } else { Ok(0) }
+    }
+
+    /// The next of those who are to be woken.
+    #[inline]
+    pub(crate) fn pop_woken(&self) -> Option<Waker> {
+        self.woken.borrow_mut().pop_front()
     }
 
     fn wait_precisely(&self, timeout: Option<Duration>) -> io::Result<bool> {
@@ -210,7 +222,7 @@ impl Reactor {
             Err(error) => return Err(error),
         }
         let mut seen = 0;
-        let mut woken = self.woken.take();
+        let mut woken = self.woken.borrow_mut();
         for event in events.iter().filter(|event| event.token() != UNPARK) {
             seen += 1;
             let read = event.is_readable() || event.is_read_closed() || event.is_error();
@@ -224,27 +236,7 @@ impl Reactor {
                 }
             });
         }
-        drop(events);
         self.events_seen.set(self.events_seen.get() + seen as u64);
-        wake_all(&mut woken);
-        self.woken.replace(woken);
         Ok(seen)
-    }
-}
-
-/// Wakes each, also those behind one whose waker panics; the first panic goes on afterwards.
-fn wake_all(woken: &mut Vec<Waker>) {
-    struct Rest<'a>(&'a mut Vec<Waker>);
-    impl Drop for Rest<'_> {
-        fn drop(&mut self) {
-            while let Some(waker) = self.0.pop() {
-                waker.wake();
-            }
-        }
-    }
-    woken.reverse();
-    let rest = Rest(woken);
-    while let Some(waker) = rest.0.pop() {
-        waker.wake();
     }
 }

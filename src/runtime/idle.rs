@@ -73,9 +73,10 @@ impl FrameLoop {
         Ok(())
     }
 
-    /// Whether something outside the program may still happen, which holds virtual time still.
+    /// Whether something outside the program may still happen, which holds virtual time still. A signal
+    /// may always come, and does not count.
     fn waits_outside(&self, core: &Core) -> bool {
-        core.reactor.len() > 0
+        core.reactor.len() > usize::from(core.signals.get().is_some())
     }
 
     /// Moves the virtual clock to the next timer, when nothing can run before it.

@@ -142,15 +142,26 @@ impl FrameLoop {
     /// or 10 us, whichever comes first.
     fn events(&self, core: &Core) -> Result<(), Failure> {
         if core.reactor.len() > 0 {
+            // What came while the thread slept is ready, and spares a look.
+            Self::wake_ready(core);
             self.poll_events(core)?;
+            Self::wake_ready(core);
         }
         if core.signals.get().is_some_and(|signals| signals.take(&core.reactor)) {
             core.shutdown.handle().shutdown();
         }
         if core.executor.drain_inbox(self.budgets.foreign_wakes) {
-            core.executor.guarded(|| core.shutdown.notify());
+            for waker in core.shutdown.take_waiters() {
+                core.executor.wake(waker);
+            }
         }
         Ok(())
+    }
+
+    fn wake_ready(core: &Core) {
+        while let Some(waker) = core.reactor.pop_woken() {
+            core.executor.wake(waker);
+        }
     }
 
     fn poll_events(&self, core: &Core) -> Result<(), TickError> {
@@ -165,10 +176,7 @@ impl FrameLoop {
         }
         self.turns_unpolled.set(0);
         self.polled_ns.set(now_ns);
-        let mut drained = Ok(0);
-        // A waker that is not ours may panic.
-        core.executor.guarded(|| drained = core.reactor.drain());
-        drained.map(drop).map_err(|error| TickError::Io(error.kind()))
+        core.reactor.drain().map(drop).map_err(|error| TickError::Io(error.kind()))
     }
 
     /// Step 3: what waited for this tick comes first, what was behind the mark comes last; then rounds.

@@ -110,23 +110,29 @@ impl Interval {
 
     /// The next beat is one period from now.
     pub fn reset(&mut self) {
-        self.sleep.reset(precise_now() + self.period);
+        self.sleep.reset(later(precise_now(), self.period));
     }
 
     fn after(&self, due: Instant, now: Instant) -> Instant {
-        let next = due + self.period;
+        let next = later(due, self.period);
         if next > now {
             return next;
         }
         match self.missed {
             MissedTickBehavior::Burst => next,
-            MissedTickBehavior::Delay => now + self.period,
+            MissedTickBehavior::Delay => later(now, self.period),
             MissedTickBehavior::Skip => {
                 let late = (now - due).as_nanos();
                 let beats = late / self.period.as_nanos() + 1;
                 let ahead = beats.saturating_mul(self.period.as_nanos());
-                due + Duration::from_nanos(u64::try_from(ahead).unwrap_or(u64::MAX))
+                later(due, Duration::from_nanos(u64::try_from(ahead).unwrap_or(u64::MAX)))
             }
         }
     }
+}
+
+/// The sum, or what is as good as never if an `Instant` does not reach so far.
+fn later(instant: Instant, duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+    instant.checked_add(duration).or_else(|| instant.checked_add(CENTURY)).unwrap_or(instant)
 }

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ::async_executor::LocalExecutor;
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, yield_now};
 
-use crate::work::{Spawner, Work, drive};
+use crate::work::{Host, Work, drive};
 
 /// Does `work`; there is no I/O driver and nothing to configure.
 pub(crate) fn run(work: Work) -> Duration {
@@ -19,11 +19,15 @@ pub(crate) fn run(work: Work) -> Duration {
 #[derive(Clone)]
 struct Local(Rc<LocalExecutor<'static>>);
 
-impl Spawner for Local {
+impl Host for Local {
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
     ) -> impl Future<Output = T> + 'static {
         self.0.spawn(future)
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + 'static {
+        yield_now()
     }
 }

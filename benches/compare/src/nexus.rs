@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use nexus_async_rt::{Runtime, spawn_boxed};
+use nexus_async_rt::{Runtime, spawn_boxed, yield_now};
 use nexus_rt::WorldBuilder;
 
-use crate::work::{Spawner, Work, drive};
+use crate::work::{Host, Work, drive};
 
 /// Does `work` under `block_on`, which parks when there is nothing to do.
 pub(crate) fn parking(work: Work) -> Duration {
@@ -27,11 +27,15 @@ fn runtime(world: &mut nexus_rt::World, work: Work) -> Runtime {
 #[derive(Clone, Copy)]
 struct Nexus;
 
-impl Spawner for Nexus {
+impl Host for Nexus {
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
     ) -> impl Future<Output = T> + 'static {
         spawn_boxed(future)
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + 'static {
+        yield_now()
     }
 }

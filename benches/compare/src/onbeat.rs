@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use ::onbeat::{Runtime, Tick, spawn_boxed};
+use ::onbeat::{Runtime, Tick, spawn_boxed, yield_now};
 use bevy_ecs::prelude::World;
 
 use crate::systems::{Systems, insert_counters, time_ticks};
-use crate::work::{SelfWake, Spawner, Work, drive};
+use crate::work::{Host, SelfWake, Work, drive};
 
 /// Does `work` under `block_on`, which parks when there is nothing to do.
 pub(crate) fn parking(systems: Systems, work: Work) -> Duration {
@@ -79,11 +79,15 @@ fn time(runtime: &mut Runtime<'_>, ticks: usize) -> Duration {
 #[derive(Clone, Copy)]
 struct Onbeat;
 
-impl Spawner for Onbeat {
+impl Host for Onbeat {
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
     ) -> impl Future<Output = T> + 'static {
         spawn_boxed(future)
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + 'static {
+        yield_now()
     }
 }

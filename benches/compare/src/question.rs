@@ -12,6 +12,8 @@ pub(crate) struct Question {
     pub(crate) operations: usize,
     /// The contenders; exactly one is the reference.
     pub(crate) contenders: Vec<Contender>,
+    /// What a reader of the table must know, printed under it.
+    pub(crate) note: Option<&'static str>,
 }
 
 /// One runtime in one configuration.
@@ -166,6 +168,7 @@ mod tests {
                     Duration::from_nanos(if other.is_multiple_of(2) { 500 } else { 50 })
                 }),
             ],
+            note: None,
         };
         let figures = measure(&mut question, 4, &Watchdog::start(Duration::from_secs(60)));
         assert_eq!(figures[1].ratio, 0.5);

@@ -22,6 +22,10 @@ impl Size {
     pub(crate) const QUICK: Self = Self { polls: 40_000, batches: 10, ticks: 10_000 };
 }
 
+const OWN_YIELD: &str = "\
+each runtime's own yield_now, whose wake only tokio puts off: until nothing else is ready and it has
+  looked at its I/O driver; with event_interval(1) it looks after every poll as well.";
+
 /// Every question, in the order in which it is asked.
 pub(crate) fn all(size: Size) -> Vec<Question> {
     let mut questions = Vec::new();
@@ -29,6 +33,11 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
         let work = Work::SelfWake { tasks, wakes: size.polls / tasks };
         let title = format!("poll after a self-wake, {tasks} task{}", plural(tasks));
         questions.extend(parking_and_spinning(&title, work, reach));
+    }
+    let work = Work::Yield { tasks: 64, yields: size.polls / 64 };
+    for mut question in parking_and_spinning("yield_now, 64 tasks", work, None) {
+        question.note = Some(OWN_YIELD);
+        questions.push(question);
     }
     let work = Work::SpawnJoin { batches: size.batches, size: 1_000 };
     questions.extend(parking_and_spinning(
@@ -76,8 +85,8 @@ fn parking_and_spinning(title: &str, work: Work, reach: Option<f64>) -> [Questio
         contender("tokio, spinner task", Role::Shown, tokio::spinner),
     ];
     [
-        Question { title: format!("{title}, parking"), operations, contenders: parking },
-        Question { title: format!("{title}, spinning"), operations, contenders: spinning },
+        Question { title: format!("{title}, parking"), operations, contenders: parking, note: None },
+        Question { title: format!("{title}, spinning"), operations, contenders: spinning, note: None },
     ]
 }
 
@@ -109,5 +118,5 @@ fn tick(systems: Systems, count: usize, ticks: usize) -> Question {
             .push(Contender::new("mio poll alone", Role::Shown, move || floor::mio_poll(ticks)));
     }
     let title = format!("tick with {count} small system{}", plural(count));
-    Question { title, operations: ticks, contenders }
+    Question { title, operations: ticks, contenders, note: None }
 }

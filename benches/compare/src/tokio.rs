@@ -4,9 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use ::tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use ::tokio::task::spawn_local;
+use ::tokio::task::{spawn_local, yield_now};
 
-use crate::work::{SelfWake, Spawner, Work, drive};
+use crate::work::{Host, SelfWake, Work, drive};
 
 /// The defaults: the I/O driver is looked at every 61 polls.
 pub(crate) fn defaults(work: Work) -> Duration {
@@ -52,12 +52,16 @@ fn drive_on(runtime: &LocalRuntime, work: Work) -> Duration {
 #[derive(Clone, Copy)]
 struct Tokio;
 
-impl Spawner for Tokio {
+impl Host for Tokio {
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
     ) -> impl Future<Output = T> + 'static {
         let handle = spawn_local(future);
         async { handle.await.expect("the work neither panics nor is aborted") }
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + 'static {
+        yield_now()
     }
 }

@@ -10,13 +10,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// How a contender starts a task on the thread it runs on.
-pub(crate) trait Spawner: Clone + 'static {
+/// What a contender offers the work: how it starts a task on its thread, and how a task of it yields.
+pub(crate) trait Host: Clone + 'static {
     /// Starts `future`, with its memory from the allocator, and gives a future of its output.
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
     ) -> impl Future<Output = T> + 'static;
+
+    /// The contender's own `yield_now`.
+    fn yield_now() -> impl Future<Output = ()> + 'static;
 }
 
 /// One pass of work: enough of it that one reading of the clock at each end does not count.
@@ -29,6 +32,13 @@ pub(crate) enum Work {
         /// Self-wakes of each task.
         wakes: usize,
     },
+    /// The same by the contender's own `yield_now`.
+    Yield {
+        /// Tasks alive at once.
+        tasks: usize,
+        /// Yields of each task.
+        yields: usize,
+    },
     /// `batches` times: spawn `size` tasks that are ready at their first poll, then join them all.
     SpawnJoin {
         /// Batches in a pass.
@@ -39,10 +49,11 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// How many operations a pass is: polls after a self-wake, or tasks.
+    /// How many operations a pass is: polls after a self-wake or a yield, or tasks.
     pub(crate) fn operations(self) -> usize {
         match self {
             Self::SelfWake { tasks, wakes } => tasks * wakes,
+            Self::Yield { tasks, yields } => tasks * yields,
             Self::SpawnJoin { batches, size } => batches * size,
         }
     }
@@ -53,7 +64,7 @@ impl Work {
     /// do its work in a warmer cache than the others.
     pub(crate) fn tasks_per_cycle(self) -> usize {
         let alive = match self {
-            Self::SelfWake { tasks, .. } => tasks,
+            Self::SelfWake { tasks, .. } | Self::Yield { tasks, .. } => tasks,
             Self::SpawnJoin { size, .. } => size,
         };
         // The driver is one more.
@@ -64,6 +75,7 @@ impl Work {
     fn warm_up(self) -> Self {
         match self {
             Self::SelfWake { tasks, wakes } => Self::SelfWake { tasks, wakes: wakes.div_ceil(16) },
+            Self::Yield { tasks, yields } => Self::Yield { tasks, yields: yields.div_ceil(16) },
             Self::SpawnJoin { batches, size } => {
                 Self::SpawnJoin { batches: batches.div_ceil(16), size }
             }
@@ -72,20 +84,25 @@ impl Work {
 }
 
 /// Warms up, does `work` and gives the time it took. Every contender runs this as a spawned task.
-pub(crate) async fn drive<S: Spawner>(spawner: S, work: Work) -> Duration {
-    run_once(&spawner, work.warm_up()).await;
-    run_once(&spawner, work).await
+pub(crate) async fn drive<H: Host>(host: H, work: Work) -> Duration {
+    run_once(&host, work.warm_up()).await;
+    run_once(&host, work).await
 }
 
-async fn run_once<S: Spawner>(spawner: &S, work: Work) -> Duration {
+async fn run_once<H: Host>(host: &H, work: Work) -> Duration {
     match work {
-        Work::SelfWake { tasks, wakes } => self_wake(spawner, tasks, wakes).await,
-        Work::SpawnJoin { batches, size } => spawn_join(spawner, batches, size).await,
+        Work::SelfWake { tasks, wakes } => together(host, tasks, || wake_itself(wakes)).await,
+        Work::Yield { tasks, yields } => together(host, tasks, || yield_often::<H>(yields)).await,
+        Work::SpawnJoin { batches, size } => spawn_join(host, batches, size).await,
     }
 }
 
-async fn self_wake<S: Spawner>(spawner: &S, tasks: usize, wakes: usize) -> Duration {
-    let handles: Vec<_> = (0..tasks).map(|_| spawner.spawn(wake_itself(wakes))).collect();
+/// Runs `tasks` tasks at once, to their end.
+async fn together<H: Host, F>(host: &H, tasks: usize, make: impl Fn() -> F) -> Duration
+where
+    F: Future<Output = ()> + 'static,
+{
+    let handles: Vec<_> = (0..tasks).map(|_| host.spawn(make())).collect();
     let start = Instant::now();
     for handle in handles {
         handle.await;
@@ -99,14 +116,20 @@ async fn wake_itself(wakes: usize) {
     }
 }
 
-async fn spawn_join<S: Spawner>(spawner: &S, batches: usize, size: usize) -> Duration {
+async fn yield_often<H: Host>(yields: usize) {
+    for _ in 0..yields {
+        H::yield_now().await;
+    }
+}
+
+async fn spawn_join<H: Host>(host: &H, batches: usize, size: usize) -> Duration {
     let mut handles = Vec::with_capacity(size);
     let mut sum = 0;
     let start = Instant::now();
     for _ in 0..batches {
         for index in 0..size as u64 {
             let captured = [index; 8];
-            handles.push(spawner.spawn(async move { black_box(&captured)[7] }));
+            handles.push(host.spawn(async move { black_box(&captured)[7] }));
         }
         for handle in handles.drain(..) {
             sum += handle.await;
@@ -120,8 +143,8 @@ async fn spawn_join<S: Spawner>(spawner: &S, batches: usize, size: usize) -> Dur
 
 /// Wakes its own task and is pending once: what `yield_now` is in most runtimes.
 ///
-/// The runtimes' own `yield_now` do different things (tokio's looks at the I/O driver first), so
-/// the comparison uses this one everywhere.
+/// The runtimes' own `yield_now` do different things (tokio's looks at the I/O driver first), so they
+/// have questions of their own, [`Work::Yield`].
 #[derive(Debug, Default)]
 pub(crate) struct SelfWake {
     woken: bool,
