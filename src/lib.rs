@@ -132,3 +132,7 @@ pub use timer::{
     precise_now, sleep, sleep_until, timeout, timeout_at,
 };
 pub use world::{NextTick, WorldCtx, WorldError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,5 +1,7 @@
 //! Wakes from other threads: none is lost, and none needs the runtime to be there.
 
+#![expect(clippy::async_yields_async, reason = "handles are taken out of `block_on`")]
+
 mod common;
 
 use std::{

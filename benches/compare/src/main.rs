@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::question::{Figure, measure};
+use crate::question::{Answer, measure};
 use crate::questions::Size;
 use crate::watchdog::Watchdog;
 
@@ -33,7 +33,7 @@ const MISSED_BY_FAR: u8 = 4;
 /// Each question is a table. A round runs one pass of every contender, in turn; `median ns` and
 /// `min ns` are over the rounds, for one operation (a poll, a task, a tick). `ratio` is the median
 /// over the rounds of the contender's time by the reference's in the same round: below 1 is faster.
-/// `reach` is the bar that the design sets, and `NO` is a loss.
+/// `reach` is the bar that the design sets, and `NO` is a loss. The last two lines say which bars hold.
 ///
 /// A noisy machine moves nanoseconds a lot and ratios a little. Run it twice before you believe a
 /// difference of a tenth.
@@ -84,9 +84,9 @@ Exit status: 0 all was measured, 1 it could not run, 3 a contender hung, 4 see -
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
-        Ok(figures) => {
-            println!("{}", table::summary(&figures));
-            if arguments.check { check(&figures) } else { ExitCode::SUCCESS }
+        Ok(answers) => {
+            println!("{}", table::summary(&answers));
+            if arguments.check { check(&answers) } else { ExitCode::SUCCESS }
         }
         Err(message) => {
             eprintln!("onbeat-compare: {message}");
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Vec<Figure>, String> {
+fn run(arguments: &Arguments) -> Result<Vec<Answer>, String> {
     let (size, rounds) = if arguments.quick { (Size::QUICK, 3) } else { (Size::FULL, 21) };
     let rounds = arguments.rounds.map_or(rounds, |rounds| rounds as usize);
     let mut questions = questions::all(size);
@@ -110,9 +110,9 @@ fn run(arguments: &Arguments) -> Result<Vec<Figure>, String> {
     println!("core {core}, {rounds} rounds, ns an operation\n");
     let mut all = Vec::new();
     for question in &mut questions {
-        let figures = measure(question, rounds, &watchdog);
-        println!("{}", table::render(&question.title, &figures));
-        all.extend(figures);
+        let answer = measure(question, rounds, &watchdog);
+        println!("{}", table::render(&answer));
+        all.push(answer);
     }
     Ok(all)
 }
@@ -135,9 +135,9 @@ fn pin(wanted: Option<usize>) -> Result<String, String> {
     Ok(if pinned { core.id.to_string() } else { format!("{} (not pinned)", core.id) })
 }
 
-fn check(figures: &[Figure]) -> ExitCode {
+fn check(answers: &[Answer]) -> ExitCode {
     let mut status = ExitCode::SUCCESS;
-    for figure in figures {
+    for figure in answers.iter().flat_map(|answer| &answer.figures) {
         if let Some(part) = figure.part_of_reach().filter(|part| *part > GENEROUS) {
             eprintln!("onbeat-compare: {} is at {part:.1} times its bar", figure.name);
             status = ExitCode::from(MISSED_BY_FAR);

@@ -1,8 +1,10 @@
 //! onbeat, parking and spinning, with an empty stage and with a stage that holds one small system.
 
 use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ::onbeat::net::TcpListener;
 use ::onbeat::{Runtime, Tick, spawn_boxed, yield_now};
 use bevy_ecs::prelude::World;
 
@@ -49,8 +51,9 @@ pub(crate) fn ticks(systems: Systems, ticks: usize) -> Duration {
 pub(crate) fn polling_ticks(systems: Systems, ticks: usize) -> Duration {
     let mut world = World::new();
     insert_counters(&mut world);
-    let mut runtime = Runtime::builder(&mut world).event_interval(1).signal_handlers(true).build();
+    let mut runtime = Runtime::builder(&mut world).event_interval(1).build();
     add_systems(&mut runtime, systems);
+    let _listener = listen(&mut runtime);
     time(&mut runtime, ticks)
 }
 
@@ -60,8 +63,9 @@ pub(crate) fn polling_ticks(systems: Systems, ticks: usize) -> Duration {
 pub(crate) fn busy_ticks(systems: Systems, ticks: usize) -> Duration {
     let mut world = World::new();
     insert_counters(&mut world);
-    let mut runtime = Runtime::builder(&mut world).event_interval(61).signal_handlers(true).build();
+    let mut runtime = Runtime::builder(&mut world).event_interval(61).build();
     add_systems(&mut runtime, systems);
+    let _listener = listen(&mut runtime);
     runtime.block_on(async {
         drop(spawn_boxed(async {
             loop {
@@ -70,6 +74,14 @@ pub(crate) fn busy_ticks(systems: Systems, ticks: usize) -> Duration {
         }));
     });
     time(&mut runtime, ticks)
+}
+
+/// One socket for mio to be asked about.
+fn listen(runtime: &mut Runtime<'_>) -> TcpListener {
+    runtime.block_on(async {
+        TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .expect("a port of the loopback interface is free")
+    })
 }
 
 fn time(runtime: &mut Runtime<'_>, ticks: usize) -> Duration {

@@ -88,9 +88,20 @@ impl Figure {
     }
 }
 
+/// A question and what was measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// What was asked.
+    pub(crate) title: String,
+    /// What a reader of the table must know.
+    pub(crate) note: Option<&'static str>,
+    /// A figure for each contender, in the order of the question.
+    pub(crate) figures: Vec<Figure>,
+}
+
 /// Runs every contender once a round, and starts each round with another one, so that what the
 /// machine does meanwhile, and what a contender leaves in the caches, falls on all alike.
-pub(crate) fn measure(question: &mut Question, rounds: usize, watchdog: &Watchdog) -> Vec<Figure> {
+pub(crate) fn measure(question: &mut Question, rounds: usize, watchdog: &Watchdog) -> Answer {
     let contenders = question.contenders.len();
     let mut samples = vec![Vec::with_capacity(rounds); contenders];
     for round in 0..rounds {
@@ -120,7 +131,11 @@ pub(crate) fn measure(question: &mut Question, rounds: usize, watchdog: &Watchdo
             above_ns: median(pairs().map(|(own, reference)| own - reference).collect()),
         }
     };
-    (0..contenders).map(figure).collect()
+    Answer {
+        title: question.title.clone(),
+        note: question.note,
+        figures: (0..contenders).map(figure).collect(),
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -170,7 +185,7 @@ mod tests {
             ],
             note: None,
         };
-        let figures = measure(&mut question, 4, &Watchdog::start(Duration::from_secs(60)));
+        let figures = measure(&mut question, 4, &Watchdog::start(Duration::from_secs(60))).figures;
         assert_eq!(figures[1].ratio, 0.5);
         assert_eq!(figures[1].min_ns, 50.0);
     }

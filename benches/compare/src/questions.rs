@@ -23,8 +23,8 @@ impl Size {
 }
 
 const OWN_YIELD: &str = "\
-each runtime's own yield_now, whose wake only tokio puts off: until nothing else is ready and it has
-  looked at its I/O driver; with event_interval(1) it looks after every poll as well.";
+each runtime's own yield_now (async-executor has none: futures-lite's). Only tokio puts the wake off,
+  until it has looked at its I/O driver: when nothing else is ready, and after event_interval polls.";
 
 /// Every question, in the order in which it is asked.
 pub(crate) fn all(size: Size) -> Vec<Question> {
@@ -85,8 +85,18 @@ fn parking_and_spinning(title: &str, work: Work, reach: Option<f64>) -> [Questio
         contender("tokio, spinner task", Role::Shown, tokio::spinner),
     ];
     [
-        Question { title: format!("{title}, parking"), operations, contenders: parking, note: None },
-        Question { title: format!("{title}, spinning"), operations, contenders: spinning, note: None },
+        Question {
+            title: format!("{title}, parking"),
+            operations,
+            contenders: parking,
+            note: None,
+        },
+        Question {
+            title: format!("{title}, spinning"),
+            operations,
+            contenders: spinning,
+            note: None,
+        },
     ]
 }
 

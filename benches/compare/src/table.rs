@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 
-use crate::question::{Figure, Reach, Role};
+use crate::question::{Answer, Figure, Reach, Role};
 
 /// One question as a table, a line for each contender, in the order of the question.
-pub(crate) fn render(title: &str, figures: &[Figure]) -> String {
-    let reference = figures
+pub(crate) fn render(answer: &Answer) -> String {
+    let reference = answer
+        .figures
         .iter()
         .find(|figure| figure.role == Role::Reference)
         .map_or("the reference", |figure| figure.name);
-    let mut text = format!("{title}\n");
+    let mut text = format!("{}\n", answer.title);
     line(&mut text, format_args!("{:<42}{:>10}{:>10}{:>9}", "", "median ns", "min ns", "ratio"));
-    for figure in figures {
+    for figure in &answer.figures {
         line(
             &mut text,
             format_args!(
@@ -24,6 +25,9 @@ pub(crate) fn render(title: &str, figures: &[Figure]) -> String {
                 verdict(figure, reference)
             ),
         );
+    }
+    if let Some(note) = answer.note {
+        line(&mut text, format_args!("  {note}"));
     }
     text
 }
@@ -52,11 +56,27 @@ fn verdict(figure: &Figure, reference: &str) -> String {
     }
 }
 
-/// The last line: how many bars hold.
-pub(crate) fn summary(figures: &[Figure]) -> String {
-    let parts: Vec<f64> = figures.iter().filter_map(Figure::part_of_reach).collect();
-    let held = parts.iter().filter(|part| **part <= 1.0).count();
-    format!("{held} of {} bars hold", parts.len())
+/// The last two lines: which bars hold, and which do not, each as a part of its bar.
+pub(crate) fn summary(answers: &[Answer]) -> String {
+    let (mut held, mut missed) = (Vec::new(), Vec::new());
+    for answer in answers {
+        for figure in &answer.figures {
+            let Some(part) = figure.part_of_reach() else {
+                continue;
+            };
+            let place = if part <= 1.0 { &mut held } else { &mut missed };
+            place.push(format!("{}, {} ({part:.2})", answer.title, figure.name));
+        }
+    }
+    let list = |bars: &[String]| if bars.is_empty() { "-".to_owned() } else { bars.join("; ") };
+    let all = held.len() + missed.len();
+    format!(
+        "{} of {all} bars hold (figure / bar): {}\n{} missed: {}",
+        held.len(),
+        list(&held),
+        missed.len(),
+        list(&missed)
+    )
 }
 
 #[cfg(test)]
@@ -68,6 +88,16 @@ mod tests {
         Figure { name, role, median_ns, min_ns: median_ns, ratio, above_ns: median_ns - 100.0 }
     }
 
+    fn answer(figures: &[Figure]) -> Answer {
+        Answer { title: "a question".to_owned(), note: Some("a note"), figures: figures.to_vec() }
+    }
+
+    #[test]
+    fn a_note_stands_under_its_table() {
+        let text = render(&answer(&[figure("peer", Role::Reference, 1.0)]));
+        assert!(text.ends_with("\n  a note\n"), "{text}");
+    }
+
     #[test]
     fn a_loss_is_printed_as_a_loss() {
         let figures = [
@@ -75,15 +105,24 @@ mod tests {
             figure("ours", Role::Judged(Reach::Ratio(0.35)), 1.25),
             figure("another", Role::Shown, 2.0),
         ];
-        let text = render("a question", &figures);
+        let answer = answer(&figures);
+        let text = render(&answer);
         assert!(text.contains("1.25  reach <= 0.35: NO"), "{text}");
         assert!(text.contains("slower than peer"), "{text}");
-        assert_eq!(summary(&figures), "0 of 1 bars hold");
+        assert_eq!(
+            summary(&[answer]),
+            "0 of 1 bars hold (figure / bar): -\n1 missed: a question, ours (3.57)"
+        );
     }
 
     #[test]
     fn a_bar_that_holds_says_yes() {
         let ours = figure("ours", Role::Judged(Reach::Ratio(0.35)), 0.35);
-        assert!(render("a question", &[ours]).contains("reach <= 0.35: yes"));
+        let answer = answer(&[ours]);
+        assert!(render(&answer).contains("reach <= 0.35: yes"));
+        assert_eq!(
+            summary(&[answer]),
+            "1 of 1 bars hold (figure / bar): a question, ours (1.00)\n0 missed: -"
+        );
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Session {
     stream: TcpStream,
     state: State,
     input: Vec<u8>,
+    /// How much of `input` holds bytes that are not decoded yet.
+    received: usize,
     output: Vec<u8>,
     /// How much of `output` is written.
     written: usize,
@@ -56,7 +58,8 @@ impl Session {
         Ok(Self {
             stream,
             state: State::Login,
-            input: Vec::with_capacity(READ_SIZE),
+            input: vec![0; READ_SIZE],
+            received: 0,
             output: Vec::with_capacity(READ_SIZE),
             written: 0,
             sent_at: now,
@@ -89,16 +92,18 @@ impl Session {
     /// Reads what has arrived and hands the payload of each unsequenced packet to `take`.
     pub(super) fn receive(&mut self, now: Instant, mut take: impl FnMut(&[u8])) {
         while self.state != State::Closed {
-            let start = self.input.len();
-            self.input.resize(start + READ_SIZE, 0);
-            let read = self.stream.read(&mut self.input[start..]);
-            self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
+            if self.received == self.input.len() {
+                self.input.resize(self.received + READ_SIZE, 0);
+            }
+            let read = self.stream.read(&mut self.input[self.received..]);
             match read {
                 Ok(0) => self.state = State::Closed,
                 Ok(count) => {
                     self.received_at = now;
+                    let full = self.received + count == self.input.len();
+                    self.received += count;
                     self.decode(&mut take);
-                    if count < READ_SIZE {
+                    if !full {
                         return;
                     }
                 }
@@ -162,7 +167,7 @@ impl Session {
     fn decode(&mut self, take: &mut impl FnMut(&[u8])) {
         let mut used = 0;
         while self.state != State::Closed {
-            let (packet, length) = match soup::decode_client(&self.input[used..]) {
+            let (packet, length) = match soup::decode_client(&self.input[used..self.received]) {
                 Ok(Some(packet)) => packet,
                 Ok(None) => break,
                 Err(_) => {
@@ -188,7 +193,8 @@ impl Session {
             }
             used += length;
         }
-        self.input.drain(..used);
+        self.input.copy_within(used..self.received, 0);
+        self.received -= used;
     }
 }
 

@@ -1,0 +1,35 @@
+//! Loom models of the inbox: the library's own files, compiled with loom's atomics, under every
+//! interleaving and every value that the memory model lets a load return, up to a bound on
+//! preemptions.
+//!
+//! Run them with `RUSTFLAGS="--cfg loom" cargo test --release` in this folder.
+//!
+//! - `wakes`: two threads wake while the owner drains; no request is left behind;
+//! - `parking`: a wake races the owner's way to sleep; the owner never sleeps on it;
+//! - `ownership`: a wake races the runtime's end and the inbox's next owner;
+//! - `budget`: a drain that stops half-way meets the wake of a bit that it has just taken.
+//!
+//! Every model counts requests, not wakes: a waker counts one up before it wakes, and the owner reads
+//! the count when the slot is handed to it. So two wakes may become one, and yet a wake that brings
+//! nothing new to light after a later request is a lost one.
+
+#[cfg(all(test, not(loom)))]
+compile_error!("the models need loom's atomics: RUSTFLAGS=\"--cfg loom\" cargo test --release");
+
+#[cfg(all(test, loom))]
+#[path = "../../../src/executor/inbox.rs"]
+mod inbox;
+#[cfg(all(test, loom))]
+mod sync;
+
+#[cfg(all(test, loom))]
+mod support;
+
+#[cfg(all(test, loom))]
+mod budget;
+#[cfg(all(test, loom))]
+mod ownership;
+#[cfg(all(test, loom))]
+mod parking;
+#[cfg(all(test, loom))]
+mod wakes;
