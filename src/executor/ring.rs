@@ -109,16 +109,15 @@ impl Ring {
         }
         let room = slots.next_power_of_two();
         let places: Box<[Cell<u32>]> = (0..room).map(|_| Cell::new(0)).collect();
-        let mut count = 0;
-        while let Some(slot) = self.pop_before(self.end()) {
-            places[count as usize].set(slot.0);
-            count += 1;
+        // Counts stay what they are: a round in the middle of which this happens knows its end by one.
+        let mut count = self.head.get();
+        while count != self.tail.get() {
+            places[(count & (room - 1)) as usize].set(self.place(count).get());
+            count = count.wrapping_add(1);
         }
         // SAFETY: no reference to the places is alive: each method's ends with it.
         unsafe { *self.places.get() = places };
         self.mask.set(room - 1);
-        self.head.set(0);
-        self.tail.set(count);
     }
 }
 

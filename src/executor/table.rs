@@ -179,7 +179,10 @@ impl Table {
 
     /// Gives a slot back. Its old keys ask for nothing from here on.
     pub(crate) fn free(&self, index: SlotIndex, slot: &Slot) {
-        debug_assert_eq!(slot.flags().0, 0, "a free slot is in no queue and has no handle");
+        debug_assert!(
+            slot.flags().is_only(Flags::ABORTED),
+            "a free slot is in no queue and has no handle"
+        );
         slot.cell.flags.set(Flags::QUEUED);
         slot.serial.set(0);
         slot.cell.generation.set(slot.cell.generation.get().next());

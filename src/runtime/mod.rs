@@ -88,7 +88,7 @@ impl Held<'_> {
 /// });
 /// ```
 ///
-/// The World cannot be moved or dropped before the runtime:
+/// The World cannot be moved or dropped before the runtime (`world_outlives_runtime`):
 ///
 /// ```compile_fail,E0505
 /// let mut world = bevy_ecs::world::World::new();
