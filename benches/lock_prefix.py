@@ -29,7 +29,7 @@ from typing import NamedTuple
 LOCAL_PATHS = [
     ("waker: wake", r"onbeat::executor::waker::(wake|wake_by_ref)$", True),
     ("waker: clone, drop", r"onbeat::executor::waker::(clone|drop_nothing)$", False),
-    ("round: poll of a batch", r"onbeat::executor::(.*::)?Executor>?::(round|poll_batch)$", True),
+    ("round: poll of a batch", r"onbeat::executor::(.*::)?Executor>?::round$", True),
     ("poll of a boxed task", r"onbeat::executor::memory::poll_boxed\b", True),
 ]
 

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 
 use onbeat_systems::price::{Price, Qty, Side};
@@ -22,6 +23,10 @@ use crate::args::{BUNDLED_FEED, Speed};
 /// The messages of the bundled file, and those that make a row.
 const MESSAGES: u64 = 10_060;
 const ROWS: usize = 10_055;
+
+/// Held for writing by the test whose result hangs on the time that orders take, so that no other test
+/// takes the processor from it, and for reading by the others.
+static MACHINE: RwLock<()> = RwLock::new(());
 
 /// Ends the process when a test takes longer than a minute.
 struct Watchdog {
@@ -78,6 +83,11 @@ impl Seen {
 }
 
 fn see(args: &[&str]) -> Seen {
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    see_at_once(args)
+}
+
+fn see_at_once(args: &[&str]) -> Seen {
     let _watchdog = watchdog();
     let args = Args::try_parse_from([&["trading_engine"], args].concat()).unwrap();
     let (mut out, mut errors) = (Vec::new(), Vec::new());
@@ -144,7 +154,9 @@ fn delete(reference: u64) -> Message {
 
 #[test]
 fn the_default_run_trades_on_both_sides_is_refused_and_reports() {
-    let seen = see(&[]);
+    let alone = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+    let seen = see_at_once(&[]);
+    drop(alone);
     assert_eq!((seen.exit, seen.errors.as_str()), (Exit::Success, ""));
     let summary = seen.summary();
     let (buys, sells) = summary.position.fills();
@@ -372,6 +384,7 @@ fn another_symbol_of_the_file_can_be_traded() {
 
 #[test]
 fn a_parked_engine_without_a_feed_makes_fewer_than_ten_ticks_a_second() {
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let _watchdog = watchdog();
     let args = Args::try_parse_from(["trading_engine"]).unwrap();
     let Prepared { directory, file, .. } = prepare(&args).unwrap();

@@ -106,6 +106,8 @@ pub(crate) struct Executor {
     ready: Ring,
     /// Behind the turn mark.
     deferred: Ring,
+    /// What is ready waits here while those who come before it are woken.
+    aside: Ring,
     /// Polled first, whatever other queue they are in as well.
     front: RefCell<VecDeque<SlotIndex>>,
     /// `front` holds something.
@@ -143,6 +145,7 @@ impl Executor {
             pool: Pool::new(),
             ready: Ring::new(),
             deferred: Ring::new(),
+            aside: Ring::new(),
             front: RefCell::new(VecDeque::new()),
             front_waits: Cell::new(false),
             running: Cell::new(SlotIndex::RUNTIME),

@@ -29,6 +29,7 @@ impl Executor {
     pub(super) fn make_room(&self) {
         self.ready.reserve(self.table.len());
         self.deferred.reserve(self.table.len());
+        self.aside.reserve(self.table.len());
         for start in (0..self.table.len()).step_by(64) {
             self.inbox().ensure(start);
         }
@@ -158,16 +159,24 @@ impl Executor {
         }
     }
 
-    /// Puts a task among those polled first, or, if `waker` is not of a task of ours, wakes it.
-    pub(crate) fn wake_first(&self, waker: Waker) {
-        let Some(key) = waker::own_key(&waker, self.id()) else {
-            self.guarded(|| waker.wake());
-            return;
-        };
-        let Some(slot) = self.table.get(key.slot()) else {
-            return;
-        };
-        if slot.key() == key && !slot.flags().has(Flags::FRONT) {
+    /// Wakes those who come before everything that is ready: tasks of ours are polled first, and what
+    /// the wakers of others wake stands at the head of the ring.
+    pub(crate) fn wake_first(&self, wakers: impl Iterator<Item = Waker>) {
+        self.aside.append(&self.ready);
+        for waker in wakers {
+            match waker::own_key(&waker, self.id()) {
+                Some(key) => self.put_in_front(key),
+                None => self.guarded(|| waker.wake()),
+            }
+        }
+        self.ready.append(&self.aside);
+    }
+
+    fn put_in_front(&self, key: Key) {
+        if let Some(slot) = self.table.get(key.slot())
+            && slot.key() == key
+            && !slot.flags().has(Flags::FRONT)
+        {
             slot.set(Flags::FRONT);
             self.front.borrow_mut().push_back(key.slot());
             self.front_waits.set(true);

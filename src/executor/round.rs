@@ -46,7 +46,6 @@ impl Executor {
 
     #[cold]
     pub(super) fn poll_all_first(&self) {
-        self.front_waits.set(false);
         let count = self.front.borrow().len();
         let left = Cell::new(count);
         while !self.is_stopped()
@@ -54,6 +53,7 @@ impl Executor {
         {
             self.contain(payload);
         }
+        self.front_waits.set(!self.front.borrow().is_empty());
     }
 
     fn poll_front(&self, left: &Cell<usize>) {

@@ -1,6 +1,6 @@
 //! The options of a runtime.
 
-use std::{cell::Cell, fmt, io};
+use std::{cell::Cell, fmt, io, panic::Location};
 
 use bevy_ecs::{schedule::InternedScheduleLabel, schedule::ScheduleLabel, world::World};
 
@@ -8,7 +8,7 @@ use super::{
     Held, Runtime,
     request::TickRequest,
     stage::{EndOfTick, Stages, Tick},
-    tick::{Budgets, FrameLoop},
+    tick::{Before, Budgets, FrameLoop},
 };
 use crate::{
     clock::{Clock, ClockMode},
@@ -147,6 +147,7 @@ impl<'w> RuntimeBuilder<'w> {
     ///
     /// Where [`try_build`](Self::try_build) gives an error.
     #[must_use]
+    #[track_caller]
     pub fn build(self) -> Runtime<'w> {
         match self.try_build() {
             Ok(runtime) => runtime,
@@ -160,6 +161,7 @@ impl<'w> RuntimeBuilder<'w> {
     ///
     /// When the operating system refuses an event queue or a signal handler, when 65,536 runtimes are
     /// live or leaked, or when `queue_capacity` is beyond 16,777,215.
+    #[track_caller]
     pub fn try_build(mut self) -> io::Result<Runtime<'w>> {
         let registration = Registration::new().map_err(|_| {
             io::Error::other("65,536 onbeat runtimes are live or leaked, and there are no more ids")
@@ -175,18 +177,21 @@ impl<'w> RuntimeBuilder<'w> {
             core.get().install_signal_handlers()?;
         }
         let frame = self.frame_loop(&core);
-        Ok(Runtime { frame, core, world: Some(self.world) })
+        Ok(Runtime { frame, core, world: Some(self.world), given_out: Location::caller() })
     }
 
     fn frame_loop(&mut self, core: &OwnedCore) -> FrameLoop {
         let world: &mut World = self.world.get_mut();
         let request = TickRequest::new();
+        let before = Before { request: world.remove_resource(), stats: world.remove_resource() };
         world.insert_resource(request.clone());
         world.insert_resource(TickStats(core.get().counters.clone()));
         change_ticks::observe(world);
         FrameLoop {
             stages: Stages::new(&self.stages, world),
             end: EndOfTick::new(world),
+            world: world.id(),
+            before,
             request,
             budgets: Budgets {
                 tasks_per_cycle: self.tasks_per_cycle as u64,

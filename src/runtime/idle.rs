@@ -20,13 +20,14 @@ impl FrameLoop {
     /// Waits until there is something to do.
     pub(super) fn wait(&self, core: &Core, idle: Idle) -> Result<(), TickError> {
         match idle {
-            Idle::Never => Ok(()),
-            Idle::Spin => {
-                if core.clock.is_virtual() {
-                    self.jump(core)?;
-                }
+            Idle::Never | Idle::Spin if !core.clock.is_virtual() => Ok(()),
+            Idle::Never => {
+                self.jump(core);
                 Ok(())
             }
+            // A system may count ticks, and wake somebody in one of them.
+            Idle::Spin if self.jump(core) || self.stages.any_systems() => Ok(()),
+            Idle::Spin => Err(Self::stuck(core)),
             Idle::Park => self.park(core),
         }
     }
@@ -44,7 +45,7 @@ impl FrameLoop {
     fn park(&self, core: &Core) -> Result<(), TickError> {
         while !self.has_work(core) {
             if core.clock.is_virtual() && !self.waits_outside(core) {
-                return self.jump(core);
+                return if self.jump(core) { Ok(()) } else { Err(Self::stuck(core)) };
             }
             let timeout = if core.clock.is_virtual() {
                 None
@@ -79,18 +80,23 @@ impl FrameLoop {
         core.reactor.len() > usize::from(core.signals.get().is_some())
     }
 
-    /// Moves the virtual clock to the next timer, when nothing can run before it.
-    fn jump(&self, core: &Core) -> Result<(), TickError> {
+    /// Moves the virtual clock to the next timer, if nothing can happen before it. False: nothing can
+    /// ever happen again.
+    fn jump(&self, core: &Core) -> bool {
         if self.has_work(core) || self.waits_outside(core) {
-            return Ok(());
+            return true;
         }
-        core.timers.borrow_mut().advance(core.clock.precise_ns(), usize::MAX);
-        if let Some(deadline_ns) = core.timers.borrow().next_deadline() {
+        let mut timers = core.timers.borrow_mut();
+        timers.advance(core.clock.precise_ns(), usize::MAX);
+        timers.next_deadline().is_some_and(|deadline_ns| {
             core.clock.jump_to(deadline_ns);
-            return Ok(());
-        }
+            true
+        })
+    }
+
+    fn stuck(core: &Core) -> TickError {
         let mut tasks = Vec::new();
         core.executor.each_task(|name, place| tasks.push(format!("{name} spawned at {place}")));
-        Err(TickError::Stuck(tasks))
+        TickError::Stuck(tasks)
     }
 }

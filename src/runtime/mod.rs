@@ -101,6 +101,8 @@ pub struct Runtime<'w> {
     core: OwnedCore,
     /// `None` only after `into_world`.
     world: Option<Held<'w>>,
+    /// Where the World was last given out to be written, in case it comes back as another.
+    given_out: &'static Location<'static>,
 }
 
 impl<'w> Runtime<'w> {
@@ -130,8 +132,11 @@ impl<'w> Runtime<'w> {
         self.held().get()
     }
 
-    /// The World, between turns.
+    /// The World, between turns. Change its content, do not replace it: a tick on another World is an
+    /// error.
+    #[track_caller]
     pub fn world_mut(&mut self) -> &mut World {
+        self.given_out = Location::caller();
         self.world
             .as_mut()
             .expect("only `into_world`, which consumes the runtime, takes the World")
@@ -180,9 +185,12 @@ impl<'w> Runtime<'w> {
         idle: Idle,
         spawned_at: &'static Location<'static>,
     ) -> F::Output {
-        let Self { frame, core, world } = self;
+        let Self { frame, core, world, given_out } = self;
         let core = core.get();
         let world = world.as_mut().expect("a runtime that runs has its World").get_mut();
+        if let Err(error) = frame.check_world(world, given_out) {
+            panic!("{error}");
+        }
         let entered = Enter::new(core);
         let lent = Lent::new(world);
         let done = |root: TaskIdentity| {
@@ -201,6 +209,9 @@ impl<'w> Runtime<'w> {
         let Ok((ended, output)) = driven else {
             panic!("a runtime holds at most 16,777,215 tasks, and has them all");
         };
+        if let Err(Failure::Error(TickError::WorldReplaced(place))) = &ended {
+            *given_out = place;
+        }
         match ended {
             Ok(()) => output.expect("the root future completed, and its output is taken once"),
             Err(Failure::Panic(payload)) => resume_unwind(payload),
@@ -218,14 +229,18 @@ impl<'w> Runtime<'w> {
     ///
     /// With the panic of a system, or of a task as [`OnTaskPanic`](crate::OnTaskPanic) says.
     pub fn tick(&mut self) -> Result<(), TickError> {
-        let Self { frame, core, world } = self;
+        let Self { frame, core, world, given_out } = self;
         let core = core.get();
         let world = world.as_mut().expect("a runtime that runs has its World").get_mut();
+        frame.check_world(world, given_out)?;
         let entered = Enter::new(core);
         let lent = Lent::new(world);
         let ticked = frame.tick(core, &lent, Idle::Never);
         drop(lent);
         drop(entered);
+        if let Err(Failure::Error(TickError::WorldReplaced(place))) = &ticked {
+            *given_out = place;
+        }
         match ticked {
             Ok(()) => Ok(()),
             Err(Failure::Panic(payload)) => resume_unwind(payload),
@@ -276,6 +291,8 @@ impl<'w> Runtime<'w> {
             let lent = Lent::new(world.get_mut());
             core.executor.close();
             drop(lent);
+            // Bevy refuses to insert into a World that was cleared whole.
+            core.executor.guarded(|| self.frame.leave(world.get_mut()));
         }
         core.drop_wakers();
         drop(entered);

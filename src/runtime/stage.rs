@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bevy_ecs::{
-    change_detection::{DetectChangesMut, Tick as ChangeTick},
+    change_detection::{DetectChangesMut, MAX_CHANGE_AGE, Tick as ChangeTick},
     message::{MessageRegistry, ShouldUpdateMessages},
     schedule::{InternedScheduleLabel, Schedule, ScheduleLabel, Schedules, SingleThreadedExecutor},
     world::World,
@@ -36,6 +36,11 @@ impl Stages {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether a tick runs any system at all.
+    pub(super) fn any_systems(&self) -> bool {
+        (0..self.len()).any(|stage| self.has_systems(stage))
     }
 
     #[track_caller]
@@ -83,7 +88,9 @@ pub(super) struct EndOfTick {
 
 impl EndOfTick {
     pub(super) fn new(world: &mut World) -> Self {
-        Self { turned_over: world.change_tick(), without_registry: None }
+        // Older than any change that still counts: what was written before the loop began turns over too.
+        let oldest = world.change_tick().get().wrapping_sub(MAX_CHANGE_AGE);
+        Self { turned_over: ChangeTick::new(oldest), without_registry: None }
     }
 
     /// `check`: look whether change ticks are to be checked. Bevy looks whenever a schedule runs, but

@@ -12,7 +12,9 @@
 //! Steps 1 to 4 are a turn. A *round* polls the tasks that are ready when it begins, each at most once;
 //! rounds follow one another until only what is behind the turn mark is ready, or the budget is spent.
 
-use std::cell::Cell;
+use std::{cell::Cell, panic::Location};
+
+use bevy_ecs::world::{World, WorldId};
 
 use super::{
     TickError,
@@ -23,7 +25,7 @@ use super::{
 use crate::{
     context::Core,
     executor::memory::Payload,
-    stats::{Phase, SAMPLE_INTERVAL},
+    stats::{Phase, SAMPLE_INTERVAL, TickStats},
     world::{WorldError, lend::Lent},
 };
 
@@ -37,11 +39,22 @@ const WHEEL_MOVES: usize = 256;
 pub(super) struct FrameLoop {
     pub(super) stages: Stages,
     pub(super) end: EndOfTick,
+    /// The World that the stages were made for.
+    pub(super) world: WorldId,
+    pub(super) before: Before,
     pub(super) request: TickRequest,
     pub(super) budgets: Budgets,
     /// Turns since mio was last looked at, and the time of that look.
     pub(super) turns_unpolled: Cell<u32>,
     pub(super) polled_ns: Cell<u64>,
+}
+
+/// What the World had of our resources when the runtime was built on it: another runtime's, if that one
+/// has lent its World to this one.
+#[derive(Default)]
+pub(super) struct Before {
+    pub(super) request: Option<TickRequest>,
+    pub(super) stats: Option<TickStats>,
 }
 
 /// How much of each kind one turn does at most.
@@ -100,9 +113,41 @@ impl<'a> Sample<'a> {
     }
 }
 
+/// Coming to a World, and leaving it.
 impl FrameLoop {
-    /// Waits as `idle` says, then runs one tick.
+    /// Whether `world` is the one that the stages were made for; it was last given out at `place`.
+    pub(super) fn check_world(
+        &self,
+        world: &World,
+        place: &'static Location<'static>,
+    ) -> Result<(), TickError> {
+        if world.id() == self.world { Ok(()) } else { Err(TickError::WorldReplaced(place)) }
+    }
+
+    /// Puts back what the World had of our resources before, if it had any; else ours stay, to be read.
+    pub(super) fn leave(&mut self, world: &mut World) {
+        if world.id() != self.world {
+            return;
+        }
+        let before = std::mem::take(&mut self.before);
+        if let Some(request) = before.request {
+            world.insert_resource(request);
+        }
+        if let Some(stats) = before.stats {
+            world.insert_resource(stats);
+        }
+    }
+}
+
+impl FrameLoop {
+    /// Waits as `idle` says, then runs one tick. What it did is counted also when it was not finished.
     pub(super) fn tick(&mut self, core: &Core, lent: &Lent<'_>, idle: Idle) -> Result<(), Failure> {
+        let ticked = self.steps(core, lent, idle);
+        Self::publish(core);
+        ticked
+    }
+
+    fn steps(&mut self, core: &Core, lent: &Lent<'_>, idle: Idle) -> Result<(), Failure> {
         let timer_mark = self.begin(core, idle)?;
         let mut sample = Sample::start(core);
         let mut budget = self.budgets.tasks_per_cycle;
@@ -185,12 +230,10 @@ impl FrameLoop {
         core.executor.reap();
         if !core.waits.is_empty() {
             let mut waiting = core.waits.take();
-            for waker in waiting.drain(..).flatten() {
-                core.executor.wake_first(waker);
-            }
+            core.executor.wake_first(waiting.drain(..).flatten());
             core.waits.give_back(waiting);
-            core.executor.round_first();
         }
+        core.executor.round_first();
         Self::rounds(core, budget);
     }
 
@@ -247,10 +290,15 @@ impl FrameLoop {
         }
     }
 
-    /// Step 6: messages turn over, trackers are cleared, change ticks checked, statistics written.
+    /// Step 6: messages turn over, trackers are cleared, change ticks checked.
     fn end(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
         let check = core.tick.get().is_multiple_of(SAMPLE_INTERVAL);
         lent.with(|world| self.end.run(world, check)).map_err(|error| lost(lent, error))?;
+        Ok(())
+    }
+
+    /// Statistics, for those who look from outside and from systems.
+    fn publish(core: &Core) {
         let counts = core.executor.counts();
         core.counters.ticks.set(core.tick.get());
         core.counters.polls.set(counts.polls);
@@ -259,7 +307,6 @@ impl FrameLoop {
         core.counters.task_panics.set(counts.task_panics);
         core.counters.forgotten_payloads.set(counts.forgotten_payloads);
         core.counters.events.set(core.reactor.events_seen());
-        Ok(())
     }
 
     /// Stops the tick when a panic is to leave it, or the World has been replaced.

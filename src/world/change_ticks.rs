@@ -14,6 +14,7 @@ use bevy_ecs::{
     entity::Entity,
     observer::{Observer, TriggerContext},
     ptr::PtrMut,
+    resource::Resource,
     world::{DeferredWorld, World, WorldId},
 };
 
@@ -22,9 +23,17 @@ thread_local! {
     static CHECKS: RefCell<Vec<(WorldId, CheckChangeTicks)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Installs the observer. Its runner reads nothing of its own entity, so that it survives
+/// The observer is installed in this World.
+#[derive(Resource)]
+struct Observed;
+
+/// Installs the observer, once a World. Its runner reads nothing of its own entity, so that it survives
 /// `World::clear_all`, which despawns observers and keeps calling them.
 pub(crate) fn observe(world: &mut World) {
+    if world.contains_resource::<Observed>() {
+        return;
+    }
+    world.insert_resource(Observed);
     // SAFETY: observing `CheckChangeTicks` gives the runner events of that type, as it expects.
     let observer = unsafe {
         let event = world.register_event_key::<CheckChangeTicks>();

@@ -114,22 +114,23 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Quotes two cents off the fair price: near enough to trade on both sides of a fast market.
+/// Small quotes a cent off the fair price: near enough to trade on both sides of a fast market, and
+/// quick to lean against a position.
 fn strategy() -> StrategyConfig {
     StrategyConfig {
-        quote_qty: Qty::new(100),
-        half_spread: Price::from_ticks(200),
-        skew_per_100_shares: Price::from_ticks(100),
+        quote_qty: Qty::new(50),
+        half_spread: Price::from_ticks(100),
+        skew_per_100_shares: Price::from_ticks(200),
         requote_min: Price::from_ticks(200),
         inventory_max: Qty::new(300),
         inventory_take: Qty::new(300),
     }
 }
 
-/// A position limit below what the strategy would hold, so that the gate has work: a third quote on
+/// A position limit below what the strategy would hold, so that the gate has work: a fourth quote on
 /// one side of a market that runs is refused.
 fn limits() -> RiskLimits {
-    RiskLimits { position_max: Qty::new(250), ..RiskLimits::default() }
+    RiskLimits { position_max: Qty::new(175), ..RiskLimits::default() }
 }
 
 /// Trades until the feed ends, and says how it went. Progress goes to `out`.
