@@ -147,12 +147,6 @@ impl fmt::Display for MarketTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0 / 1_000_000_000;
         let millis = self.0 / 1_000_000 % 1_000;
-        write!(
-            f,
-            "{:02}:{:02}:{:02}.{millis:03}",
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60
-        )
+        write!(f, "{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
     }
 }
