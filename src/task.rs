@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     context,
-    executor::{TaskState, key::TaskIdentity},
+    executor::{Joined, key::TaskIdentity},
 };
 
 /// Starts a task in memory of its own. It is polled in a later round of this turn.
@@ -166,30 +166,20 @@ impl<T: 'static> JoinHandle<T> {
     /// After it has been ready.
     fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         let task = self.task.expect("a JoinHandle is not polled again after it gave its output");
-        let found = context::find(self.runtime, |core| core.executor.state(task));
+        let found = context::find(self.runtime, |core| core.executor.join(task));
         let result = match found {
-            None => Err(JoinError::Cancelled(CancelReason::RuntimeGone)),
-            Some(TaskState::Running) => {
+            Some(Joined::Running) => {
                 self.wait(task, cx);
                 return Poll::Pending;
             }
-            Some(TaskState::Output) => {
-                context::find(self.runtime, |core| core.executor.take_output(task))
-                    .flatten()
-                    .ok_or(JoinError::Cancelled(CancelReason::RuntimeGone))
-            }
-            Some(TaskState::Panicked) => {
-                Err(context::find(self.runtime, |core| core.executor.take_payload(task))
-                    .flatten()
-                    .map_or(JoinError::Cancelled(CancelReason::RuntimeGone), JoinError::Panicked))
-            }
-            Some(TaskState::Aborted | TaskState::Gone) => {
+            Some(Joined::Output(output)) => Ok(output),
+            Some(Joined::Panicked(payload)) => Err(JoinError::Panicked(payload)),
+            Some(Joined::Aborted | Joined::Gone) => {
                 Err(JoinError::Cancelled(CancelReason::Aborted))
             }
+            None => Err(JoinError::Cancelled(CancelReason::RuntimeGone)),
         };
         self.task = None;
-        let joiner = context::find(self.runtime, |core| core.executor.detach(task));
-        drop(joiner);
         Poll::Ready(result)
     }
 

@@ -206,11 +206,7 @@ fn nothing_sleeps_to_wait_for_something() {
                 || (line.code.contains("thread::{") && has_word(&line.code, "sleep"))
         };
         for line in file.lines_with(sleeps) {
-            wrong.add(
-                &file,
-                line,
-                "wait for the event itself, or use the virtual clock".to_owned(),
-            );
+            wrong.add(file, line, "wait for the event itself, or use the virtual clock".to_owned());
         }
     }
     wrong.report();

@@ -3,26 +3,13 @@
 use std::{panic::Location, task::Waker};
 
 use super::{
-    Executor, TaskState,
+    Executor, Joined,
     key::{SlotIndex, TaskIdentity},
-    memory::{Payload, Stage},
+    memory::Stage,
     table::Flags,
 };
 
 impl Executor {
-    pub(crate) fn state(&self, identity: TaskIdentity) -> TaskState {
-        let Some(slot) = self.slot(identity) else {
-            return TaskState::Gone;
-        };
-        match slot.cell.stage() {
-            Stage::Output => TaskState::Output,
-            Stage::Panicked => TaskState::Panicked,
-            _ if slot.flags().has(Flags::ABORTED) => TaskState::Aborted,
-            Stage::Future | Stage::Busy | Stage::Ending => TaskState::Running,
-            Stage::Empty => TaskState::Gone,
-        }
-    }
-
     /// Whether the task's future has been dropped.
     pub(crate) fn is_finished(&self, identity: TaskIdentity) -> bool {
         self.slot(identity).is_none_or(|slot| {
@@ -30,12 +17,23 @@ impl Executor {
         })
     }
 
-    pub(crate) fn take_output<T: 'static>(&self, identity: TaskIdentity) -> Option<T> {
-        self.slot(identity)?.cell.take_output(&self.pool)
-    }
-
-    pub(crate) fn take_payload(&self, identity: TaskIdentity) -> Option<Payload> {
-        self.slot(identity)?.cell.take_payload(&self.pool)
+    /// Takes what the task left, if it has ended, and ends the attachment of its handle.
+    pub(crate) fn join<T: 'static>(&self, identity: TaskIdentity) -> Joined<T> {
+        let Some(slot) = self.slot(identity) else {
+            return Joined::Gone;
+        };
+        let joined = match slot.cell.stage() {
+            Stage::Output => slot.cell.take_output(&self.pool).map_or(Joined::Gone, Joined::Output),
+            Stage::Panicked => {
+                slot.cell.take_payload(&self.pool).map_or(Joined::Gone, Joined::Panicked)
+            }
+            _ if slot.flags().has(Flags::ABORTED) => Joined::Aborted,
+            Stage::Future | Stage::Busy | Stage::Ending => return Joined::Running,
+            Stage::Empty => Joined::Gone,
+        };
+        slot.clear(Flags::ATTACHED);
+        self.release(identity.slot, slot);
+        joined
     }
 
     /// Stores who is woken when the task ends. The waker that was there is returned, so that the

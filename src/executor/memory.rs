@@ -49,6 +49,15 @@ pub(crate) enum Stage {
     Panicked,
 }
 
+/// What came of a poll.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Polled {
+    Pending,
+    Ready,
+    /// There is no future that may be polled.
+    Not,
+}
+
 /// What differs from one type of future to the next.
 struct Functions {
     name: fn() -> &'static str,
@@ -143,15 +152,22 @@ impl TaskCell {
 
     /// Polls the future, if there is one that may be polled. Ready: the output is in its place.
     #[inline(always)]
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Polled {
         if self.stage.get() != Stage::Future {
-            return Poll::Pending;
+            return Polled::Not;
         }
         self.stage.set(Stage::Busy);
         // SAFETY: by *stage says* the memory held a future of the type these functions are for.
-        let polled = unsafe { (self.functions.get().poll)(self.data.get(), &self.stage, cx) };
-        self.stage.set(if polled.is_ready() { Stage::Output } else { Stage::Future });
-        polled
+        match unsafe { (self.functions.get().poll)(self.data.get(), &self.stage, cx) } {
+            Poll::Pending => {
+                self.stage.set(Stage::Future);
+                Polled::Pending
+            }
+            Poll::Ready(()) => {
+                self.stage.set(Stage::Output);
+                Polled::Ready
+            }
+        }
     }
 
     /// Records that a poll unwound with `payload`: drops what is left of the future and keeps the

@@ -25,7 +25,7 @@
 //!
 //! (1) [`Executor::spawn`], (2) [`Executor::round`], (3) [`Executor::wake_local`] and
 //! [`Executor::drain_inbox`], (5) [`Executor::pass_mark`], (6) [`Executor::abort`] and
-//! [`Executor::reap`], (7) [`Executor::take_output`] and [`Executor::detach`].
+//! [`Executor::reap`], (7) [`Executor::join`] and [`Executor::detach`].
 //!
 //! Invariant **no guard across user code**: while a future, a destructor or a waker of somebody else
 //! runs, nothing of the executor is borrowed but cells.
@@ -75,15 +75,13 @@ pub enum OnTaskPanic {
     Propagate,
 }
 
-/// How a task stands, as its handle sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum TaskState {
-    /// It may still be polled.
+/// What a handle finds when it looks for its task's end.
+#[derive(Debug)]
+pub(crate) enum Joined<T> {
+    /// The task has not ended.
     Running,
-    /// The output is there to be taken.
-    Output,
-    /// The payload of its panic is there to be taken.
-    Panicked,
+    Output(T),
+    Panicked(Payload),
     /// It was aborted, and its future is gone or about to go.
     Aborted,
     /// Nothing is left of it.
@@ -115,6 +113,7 @@ pub(crate) struct Executor {
     /// The slot that is being polled, or slot 0.
     running: Cell<SlotIndex>,
     root: Cell<SlotIndex>,
+    root_ended: Cell<bool>,
     reapable: RefCell<Vec<TaskIdentity>>,
     reap_pending: Cell<bool>,
     drain: RefCell<Drain>,
@@ -150,6 +149,7 @@ impl Executor {
             front_waits: Cell::new(false),
             running: Cell::new(SlotIndex::RUNTIME),
             root: Cell::new(SlotIndex::RUNTIME),
+            root_ended: Cell::new(false),
             reapable: RefCell::new(Vec::new()),
             reap_pending: Cell::new(false),
             drain: RefCell::new(Drain::default()),

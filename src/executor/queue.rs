@@ -4,7 +4,7 @@ use std::{panic::Location, pin::pin, task::Waker};
 
 use super::{
     Executor,
-    key::{Key, SlotIndex, TaskIdentity},
+    key::{Key, SLOTS_MAX, SlotIndex, TaskIdentity},
     memory::RootBody,
     table::{Flags, Slot, TableFull},
     waker,
@@ -13,6 +13,9 @@ use super::{
 impl Executor {
     /// Makes room for `tasks` tasks at once.
     pub(crate) fn reserve(&self, tasks: usize) -> Result<(), TableFull> {
+        if tasks >= SLOTS_MAX as usize {
+            return Err(TableFull);
+        }
         let mut taken = Vec::new();
         while (self.table.len() as usize) <= tasks {
             taken.push(self.table.allocate(self.id())?);
@@ -73,7 +76,7 @@ impl Executor {
         Ok(identity)
     }
 
-    /// Puts `future`, which may borrow, into the ready queue and calls `run` with its identity. When
+    /// Puts `future`, which may borrow, into the ready queue and calls `run`. When
     /// `run` is over, also by a panic, what is left of the future is dropped. Second: its output, if it
     /// was polled to its end.
     #[expect(unsafe_code, reason = "the root future may borrow, so it stays in its caller's frame")]
@@ -81,7 +84,7 @@ impl Executor {
         &self,
         future: F,
         spawned_at: &'static Location<'static>,
-        run: impl FnOnce(TaskIdentity) -> R,
+        run: impl FnOnce() -> R,
     ) -> Result<(R, Option<F::Output>), TableFull> {
         struct End<'a>(&'a Executor, TaskIdentity);
         impl Drop for End<'_> {
@@ -97,8 +100,9 @@ impl Executor {
         unsafe { slot.cell.attach(body.as_ref()) };
         slot.set(Flags::ATTACHED);
         self.root.set(identity.slot);
+        self.root_ended.set(false);
         self.queue(identity.slot, slot);
-        let result = run(identity);
+        let result = run();
         drop(end);
         Ok((result, body.take_output()))
     }

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Executor,
     key::SlotIndex,
-    memory::{Payload, Stage},
+    memory::{Payload, Polled, Stage},
     table::{Flags, Slot},
     waker,
 };
@@ -24,6 +24,7 @@ impl Executor {
 
     /// Polls what is ready now, each task at most once, and at most `budget` of them. Returns how many
     /// were polled; what is cut off keeps its place at the head.
+    #[inline(never)]
     pub(crate) fn round(&self, budget: u64) -> u64 {
         let start = self.ready.start();
         let count = u64::from(self.ready.end().wrapping_sub(start)).min(budget);
@@ -120,31 +121,43 @@ impl Executor {
 
     #[inline(always)]
     fn poll_slot(&self, index: SlotIndex, slot: &Slot) {
-        if slot.cell.stage() != Stage::Future {
-            self.release(index, slot);
-            return;
-        }
         self.running.set(index);
         self.polls.set(self.polls.get() + 1);
         // A waker of ours has nothing to drop.
         let waker = ManuallyDrop::new(waker::waker(slot.key()));
         let polled = slot.cell.poll(&mut Context::from_waker(&waker));
         self.running.set(SlotIndex::RUNTIME);
-        if polled.is_ready() {
-            self.ended(index, slot);
+        match polled {
+            Polled::Pending => {}
+            Polled::Ready => self.ended(index, slot),
+            Polled::Not => self.not_polled(index, slot),
         }
         self.reap();
     }
 
+    /// The entry outlived its task.
+    #[cold]
+    fn not_polled(&self, index: SlotIndex, slot: &Slot) {
+        self.polls.set(self.polls.get() - 1);
+        self.release(index, slot);
+    }
+
     /// The task has an output or a payload: whoever waits for it learns of it.
     pub(super) fn ended(&self, index: SlotIndex, slot: &Slot) {
-        if index != self.root.get() {
+        if index == self.root.get() {
+            self.root_ended.set(true);
+        } else {
             self.tasks.set(self.tasks.get() - 1);
         }
         if let Some(joiner) = slot.joiner.take() {
             self.wake(joiner);
         }
         self.release(index, slot);
+    }
+
+    /// Whether the root future has come to its end.
+    pub(crate) fn root_ended(&self) -> bool {
+        self.root_ended.get()
     }
 
     /// Frees the slot if nothing holds it any more: no future, no handle, no entry in a queue.

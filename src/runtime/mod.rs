@@ -36,7 +36,6 @@ use tick::{Failure, FrameLoop};
 
 use crate::{
     context::{Enter, OwnedCore},
-    executor::{TaskState, key::TaskIdentity},
     shutdown::ShutdownHandle,
     stats::Stats,
     world::lend::Lent,
@@ -193,13 +192,10 @@ impl<'w> Runtime<'w> {
         }
         let entered = Enter::new(core);
         let lent = Lent::new(world);
-        let done = |root: TaskIdentity| {
-            matches!(core.executor.state(root), TaskState::Output | TaskState::Panicked)
-        };
-        let driven = core.executor.with_root(future, spawned_at, |root| {
+        let driven = core.executor.with_root(future, spawned_at, || {
             loop {
                 frame.tick(core, &lent, idle)?;
-                if done(root) {
+                if core.executor.root_ended() {
                     return Ok(());
                 }
             }

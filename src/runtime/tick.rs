@@ -228,7 +228,7 @@ impl FrameLoop {
     fn tasks(&self, core: &Core, budget: &mut u64) {
         core.executor.pass_mark();
         core.executor.reap();
-        if !core.waits.is_empty() {
+        if core.waits.has_places() {
             let mut waiting = core.waits.take();
             core.executor.wake_first(waiting.drain(..).flatten());
             core.waits.give_back(waiting);

@@ -288,11 +288,13 @@ impl<T> Wheel<T> {
     }
 
     fn restore_deferred(&mut self) {
-        for key in self.deferred.take() {
+        let keys = self.deferred.take();
+        for key in &keys {
             if self.lists.is_live(key.index, key.serial) {
                 self.place_near(key.index);
             }
         }
+        self.deferred.give_back(keys);
     }
 
     /// The first key of the heap and the runs, and where it is.

@@ -24,6 +24,11 @@ impl TickWaits {
         self.waiting.get() == 0
     }
 
+    /// Whether a place has been given, be it taken or not.
+    pub(crate) fn has_places(&self) -> bool {
+        !self.next.borrow().is_empty()
+    }
+
     /// Those who wait, for the tick that begins.
     pub(crate) fn take(&self) -> Vec<Option<Waker>> {
         self.waiting.set(0);
@@ -39,15 +44,19 @@ impl TickWaits {
         }
     }
 
-    fn enter(&self, place: &mut Option<usize>, waker: Waker) -> Option<Waker> {
+    /// A place behind those given before. It counts when a waker is put there.
+    fn give_place(&self) -> usize {
         let mut next = self.next.borrow_mut();
-        if let Some(place) = *place {
-            return next.get_mut(place).and_then(|stored| stored.replace(waker));
+        next.push(None);
+        next.len() - 1
+    }
+
+    fn enter(&self, place: usize, waker: Waker) -> Option<Waker> {
+        let before = self.next.borrow_mut().get_mut(place).and_then(|stored| stored.replace(waker));
+        if before.is_none() {
+            self.waiting.set(self.waiting.get() + 1);
         }
-        *place = Some(next.len());
-        next.push(Some(waker));
-        self.waiting.set(self.waiting.get() + 1);
-        None
+        before
     }
 
     fn leave(&self, place: usize) -> Option<Waker> {
@@ -68,9 +77,8 @@ impl TickWaits {
 pub struct NextTick {
     runtime: u64,
     called_in: u64,
-    /// Its place in the list, and the tick in which it was given.
-    place: Option<usize>,
-    placed_in: u64,
+    /// Its place in the list of the tick in which it was called.
+    place: usize,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -79,8 +87,7 @@ impl NextTick {
         Self {
             runtime: core.serial(),
             called_in: core.tick.get(),
-            place: None,
-            placed_in: 0,
+            place: core.waits.give_place(),
             _not_send: PhantomData,
         }
     }
@@ -92,19 +99,15 @@ impl Future for NextTick {
     /// # Panics
     ///
     /// When the runtime in which it was made has gone.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &*self;
         let waker = cx.waker().clone();
         let found = context::find(this.runtime, |core| {
-            let tick = core.tick.get();
-            if tick > this.called_in {
-                return (Poll::Ready(()), Some(waker));
+            if core.tick.get() > this.called_in {
+                (Poll::Ready(()), Some(waker))
+            } else {
+                (Poll::Pending, core.waits.enter(this.place, waker))
             }
-            if this.placed_in != tick {
-                this.place = None;
-            }
-            this.placed_in = tick;
-            (Poll::Pending, core.waits.enter(&mut this.place, waker))
         });
         let (polled, old) = found.expect("the runtime whose next tick is awaited has gone");
         drop(old);
@@ -114,11 +117,9 @@ impl Future for NextTick {
 
 impl Drop for NextTick {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            let old = context::find(self.runtime, |core| {
-                (core.tick.get() == self.placed_in).then(|| core.waits.leave(place)).flatten()
-            });
-            drop(old);
-        }
+        let old = context::find(self.runtime, |core| {
+            (core.tick.get() == self.called_in).then(|| core.waits.leave(self.place)).flatten()
+        });
+        drop(old);
     }
 }

@@ -7,38 +7,38 @@ use std::{
 };
 
 /// A text file, by its path from the root.
-pub struct File {
-    pub path: String,
-    pub lines: Vec<Line>,
+pub(crate) struct File {
+    pub(crate) path: String,
+    pub(crate) lines: Vec<Line>,
 }
 
 impl File {
     /// The numbers, from 1, of the lines that `pick` picks.
-    pub fn lines_with(&self, pick: impl Fn(&Line) -> bool) -> Vec<usize> {
+    pub(crate) fn lines_with(&self, pick: impl Fn(&Line) -> bool) -> Vec<usize> {
         let numbered = self.lines.iter().enumerate();
         numbered.filter(|(_, line)| pick(line)).map(|(index, _)| index + 1).collect()
     }
 }
 
 #[derive(Default)]
-pub struct Line {
-    pub text: String,
+pub(crate) struct Line {
+    pub(crate) text: String,
     /// Without comments, and with nothing in its strings.
-    pub code: String,
+    pub(crate) code: String,
     /// What stands behind `//`, `///`, `//!`, or in a block comment.
-    pub comment: String,
+    pub(crate) comment: String,
 }
 
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// What lies in `folder`, in order of name.
-pub fn children(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn children(folder: &str) -> Vec<PathBuf> {
     let entries =
         fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
@@ -70,12 +70,12 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     found
 });
 
-pub fn all_files() -> impl Iterator<Item = &'static File> {
+pub(crate) fn all_files() -> impl Iterator<Item = &'static File> {
     FILES.iter()
 }
 
 /// The files under one of `folders`; "" is the whole project.
-pub fn rust_files(folders: &[&str]) -> impl Iterator<Item = &'static File> {
+pub(crate) fn rust_files(folders: &[&str]) -> impl Iterator<Item = &'static File> {
     FILES.iter().filter(|file| {
         let under = |folder: &&str| folder.is_empty() || Path::new(&file.path).starts_with(folder);
         file.path.ends_with(".rs") && folders.iter().any(under)
@@ -97,7 +97,7 @@ enum Inside {
 }
 
 /// Takes Rust apart into code and comments.
-pub fn split(source: &str) -> Vec<Line> {
+pub(crate) fn split(source: &str) -> Vec<Line> {
     let mut lines = plain(source);
     let mut inside = Inside::Code;
     for line in &mut lines {
@@ -174,12 +174,12 @@ fn start(rest: &str, before: Option<char>) -> Option<(usize, Inside)> {
     None
 }
 
-pub fn is_name(character: char) -> bool {
+pub(crate) fn is_name(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
 /// Whether `word` stands in `text` by itself.
-pub fn has_word(text: &str, word: &str) -> bool {
+pub(crate) fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         !text[..at].ends_with(is_name) && !text[at + word.len()..].starts_with(is_name)
     })

@@ -92,18 +92,30 @@ impl Deferred {
         (!self.keys.is_empty()).then_some(self.deadline_ns_min)
     }
 
-    /// Everything here, and forgets it.
+    /// Everything here, and forgets it. [`give_back`](Self::give_back) returns the memory.
     pub(super) fn take(&mut self) -> Vec<Key> {
         std::mem::replace(self, Self::new()).keys
+    }
+
+    /// Keeps the memory of keys that were taken, so that the next ones allocate nothing.
+    pub(super) fn give_back(&mut self, mut keys: Vec<Key>) {
+        if self.keys.is_empty() {
+            keys.clear();
+            self.keys = keys;
+        }
     }
 
     /// Says that one key here has died. `is_live` knows it.
     pub(super) fn bury(&mut self, is_live: impl Fn(&Key) -> bool) {
         self.dead += 1;
         if self.dead > self.keys.len() - self.dead {
-            for key in self.take().into_iter().filter(is_live) {
-                self.push(key);
+            let mut keys = self.take();
+            keys.retain(is_live);
+            for &key in &keys {
+                self.deadline_ns_min = self.deadline_ns_min.min(key.deadline_ns);
+                self.serial_min = self.serial_min.min(key.serial);
             }
+            self.keys = keys;
         }
     }
 
