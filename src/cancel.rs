@@ -21,6 +21,8 @@ use std::{
 
 use slab::Slab;
 
+use crate::wakers::wake_all;
+
 /// Asks those who hold a clone of it, or of one of its children, to stop.
 ///
 /// Any thread may hold it, cancel it and wait for it, and no runtime is needed. Cancelling is final, and
@@ -295,16 +297,4 @@ impl Drop for Node {
             link = Arc::into_inner(node).and_then(|mut parent| parent.parent.take());
         }
     }
-}
-
-/// Wakes each, also those behind one whose waker panics.
-fn wake_all(woken: Vec<Waker>) {
-    struct Rest(std::vec::IntoIter<Waker>);
-    impl Drop for Rest {
-        fn drop(&mut self) {
-            self.0.by_ref().for_each(Waker::wake);
-        }
-    }
-    let mut rest = Rest(woken.into_iter());
-    rest.0.by_ref().for_each(Waker::wake);
 }

@@ -17,7 +17,8 @@ pub enum ClockMode {
     #[default]
     Real,
     /// A clock that stands still while a task can run, and jumps to the next timer when none can. What
-    /// would take an hour takes as long as its work, and two runs see the same times.
+    /// would take an hour takes as long as its work, and two runs see the same times. A registered socket
+    /// holds it still: what comes through it is not the program's to foresee.
     Virtual,
 }
 

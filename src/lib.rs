@@ -54,8 +54,8 @@
 //!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle`) is
 //!    spent. What the budget cuts off comes first in the next turn;
 //! 4. **timers** registered before this turn and due at the frozen time, in the order of (deadline,
-//!    registration); then rounds, at least one;
-//! 5. **each stage** in order: one round of the tasks that are ready, the stage's systems, then the
+//!    registration), 256 of them at most, the others in the next turn; then rounds;
+//! 5. **each stage** in order: one round of the tasks that are ready (with a budget of its own), the stage's systems, then the
 //!    reaper, which drops the futures of aborted tasks where the World may be used. After the last stage
 //!    one round more: what its systems woke acts, and writes, in this tick;
 //! 6. **end of tick**: message buffers turn over, removal trackers are cleared, change ticks checked,
@@ -75,8 +75,9 @@
 //! | [`yield_now()`](yield_now), any wake of itself | in the next turn, in order |
 //! | `sleep(0)` | in the next turn at the earliest |
 //! | [`next_tick()`](WorldCtx::next_tick) | in the first round of the next tick, ahead of other ready tasks, in order of call |
-//! | anything woken by a task or a timer | in this turn |
+//! | anything woken by a timer, or by a task in steps 3 and 4 | in this turn, as far as the budget goes |
 //! | anything woken by a system | before the next stage, or after the last one, in this tick |
+//! | anything woken by a task in step 5 | before the next stage if there is one, else in the next tick |
 //!
 //! # How it is built
 //!
@@ -117,6 +118,7 @@ mod shutdown;
 mod stats;
 mod task;
 mod timer;
+mod wakers;
 mod world;
 
 pub use cancel::{CancellationToken, Cancelled, DropGuard};

@@ -5,6 +5,7 @@ use std::{
     any::Any,
     fmt,
     marker::PhantomData,
+    num::NonZeroU64,
     panic::{Location, resume_unwind},
     pin::Pin,
     task::{Context, Poll},
@@ -12,12 +13,20 @@ use std::{
 
 use crate::{
     context,
-    executor::{Joined, key::TaskIdentity},
+    executor::{
+        Joined, NotSpawned,
+        key::{SlotIndex, TaskIdentity},
+    },
 };
+
+/// No runtime has this serial.
+const NO_RUNTIME: u64 = 0;
 
 /// Starts a task in memory of its own. It is polled in a later round of this turn.
 ///
-/// The task goes on when its handle is dropped, and ends with the runtime at the latest.
+/// The task goes on when its handle is dropped, and ends with the runtime at the latest. In a destructor
+/// that runs because the runtime is dropped, `future` is dropped at once, and the handle says that the
+/// runtime has gone.
 ///
 /// # Panics
 ///
@@ -45,7 +54,14 @@ where
         Ok(identity) => {
             JoinHandle { runtime: core.serial(), task: Some(identity), _output: PhantomData }
         }
-        Err(_) => panic!("a runtime holds at most 16,777,215 tasks, and has them all"),
+        Err(NotSpawned::Closing) => JoinHandle {
+            runtime: NO_RUNTIME,
+            task: Some(TaskIdentity { slot: SlotIndex::RUNTIME, serial: NonZeroU64::MAX }),
+            _output: PhantomData,
+        },
+        Err(NotSpawned::Full) => {
+            panic!("a runtime holds at most 16,777,215 tasks, and has them all")
+        }
     })
 }
 

@@ -315,8 +315,9 @@ unsafe fn poll_boxed<F: Future>(
         let ended = catch_unwind(AssertUnwindSafe(|| unsafe { ptr::drop_in_place(future) }));
         if let Err(payload) = ended {
             // A second panic while this one unwinds would abort: the output goes under a guard.
-            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(output))) {
-                std::mem::forget(second);
+            let second = catch_unwind(AssertUnwindSafe(|| drop(output)));
+            if let Err(third) = catch_unwind(AssertUnwindSafe(|| drop(second))) {
+                std::mem::forget(third);
             }
             resume_unwind(payload);
         }

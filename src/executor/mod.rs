@@ -66,7 +66,7 @@ use table::Table;
 #[non_exhaustive]
 pub enum OnTaskPanic {
     /// The task ends, and the others go on; but a panic that unwound out of a `with_world` closure, and
-    /// may have left half an update in the World, leaves `block_on`.
+    /// may have left half an update in the World, leaves `block_on`. Destructors are exempt.
     #[default]
     Contain,
     /// The task ends, and the others go on, also when the panic came out of a `with_world` closure.
@@ -86,6 +86,15 @@ pub(crate) enum Joined<T> {
     Aborted,
     /// Nothing is left of it.
     Gone,
+}
+
+/// Why a task was not spawned. Its future has been dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NotSpawned {
+    /// Every slot is taken.
+    Full,
+    /// The runtime is being dropped.
+    Closing,
 }
 
 /// Counters of the executor, since it was made.
@@ -116,6 +125,8 @@ pub(crate) struct Executor {
     root_ended: Cell<bool>,
     reapable: RefCell<Vec<TaskIdentity>>,
     reap_pending: Cell<bool>,
+    /// Slots that have their bit in the inbox.
+    in_inbox: Cell<u32>,
     drain: RefCell<Drain>,
     /// A drain stopped before its end.
     drain_pending: Cell<bool>,
@@ -152,6 +163,7 @@ impl Executor {
             root_ended: Cell::new(false),
             reapable: RefCell::new(Vec::new()),
             reap_pending: Cell::new(false),
+            in_inbox: Cell::new(0),
             drain: RefCell::new(Drain::default()),
             drain_pending: Cell::new(false),
             next_serial: Cell::new(NonZeroU64::MIN),

@@ -12,6 +12,7 @@
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
     cell::Cell,
+    num::NonZeroUsize,
     ptr::NonNull,
 };
 
@@ -101,7 +102,9 @@ impl Pool {
 #[cold]
 fn fresh(layout: Layout) -> NonNull<u8> {
     if layout.size() == 0 {
-        return NonNull::dangling();
+        // As good as memory for what has no size, but at an address that is aligned for it.
+        let aligned = NonZeroUsize::new(layout.align()).expect("an alignment is never zero");
+        return NonNull::without_provenance(aligned);
     }
     // SAFETY: the layout is not empty.
     match NonNull::new(unsafe { alloc(layout) }) {
@@ -157,6 +160,9 @@ mod tests {
         let pool = Pool::new();
         let aligned = pool.take::<Aligned>();
         assert_eq!(aligned.addr().get() % 256, 0);
+        #[repr(align(128))]
+        struct Nothing;
+        assert_eq!(pool.take::<Nothing>().addr().get() % 128, 0, "also what has no size");
         let large = pool.take::<[u8; 4096]>();
         // SAFETY: taken above, and holds nothing alive.
         unsafe { pool.give_back(aligned) };

@@ -3,7 +3,7 @@
 use std::{panic::Location, pin::pin, task::Waker};
 
 use super::{
-    Executor,
+    Executor, NotSpawned,
     key::{Key, SLOTS_MAX, SlotIndex, TaskIdentity},
     memory::RootBody,
     table::{Flags, Slot, TableFull},
@@ -33,8 +33,8 @@ impl Executor {
         self.ready.reserve(self.table.len());
         self.deferred.reserve(self.table.len());
         self.aside.reserve(self.table.len());
-        for start in (0..self.table.len()).step_by(64) {
-            self.inbox().ensure(start);
+        for slot in (self.in_inbox.replace(self.table.len())..self.table.len()).step_by(64) {
+            self.inbox().ensure(slot);
         }
     }
 
@@ -59,16 +59,16 @@ impl Executor {
         &self,
         future: F,
         spawned_at: &'static Location<'static>,
-    ) -> Result<TaskIdentity, TableFull>
+    ) -> Result<TaskIdentity, NotSpawned>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        assert!(
-            !self.closing.get(),
-            "a task cannot be spawned while its runtime is dropped: spawn before, or not in a destructor"
-        );
-        let (identity, slot) = self.allocate(spawned_at)?;
+        if self.closing.get() {
+            self.guarded(|| drop(future));
+            return Err(NotSpawned::Closing);
+        }
+        let (identity, slot) = self.allocate(spawned_at).map_err(|_| NotSpawned::Full)?;
         slot.cell.install(&self.pool, future);
         slot.set(Flags::ATTACHED);
         self.tasks.set(self.tasks.get() + 1);

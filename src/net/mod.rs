@@ -2,7 +2,8 @@
 //!
 //! Every socket belongs to the runtime in which it was made, and to its thread. It may outlive that
 //! runtime: an operation on it is then an error, never a panic or a wait without end, and dropping it
-//! closes it as always.
+//! closes it as always. Awaited while another runtime runs on the thread, it waits until its own runs
+//! again.
 //!
 //! Operations are speculative: they make the system call at once unless the last one would have blocked
 //! and nothing was heard of the socket since. So a task that reads in a loop, and always finds data,

@@ -61,7 +61,9 @@ impl SignalPipe {
         let mut read = mio::net::UnixStream::from_std(read);
         let id = reactor.register(&mut read)?;
         reactor.not_ready(id, Direction::Read);
-        let listeners = Listeners::get()?;
+        let listeners = Listeners::get().inspect_err(|_| {
+            reactor.deregister(id, &mut read);
+        })?;
         listeners.change(|count| *count += 1);
         let mut pipe = Self { read, id, handlers: Vec::new(), listeners };
         for signal in SIGNALS {

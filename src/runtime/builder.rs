@@ -24,6 +24,9 @@ const EVENT_INTERVAL: u32 = 61;
 const QUEUE_CAPACITY: usize = 255;
 const EVENT_CAPACITY: usize = 1_024;
 const TOKEN_CAPACITY: usize = 64;
+const TASKS_MAX: usize = (1 << 24) - 1;
+const EVENTS_MAX: usize = 1 << 20;
+const TOKENS_MAX: usize = 1 << 24;
 const FOREIGN_WAKES: usize = 4_096;
 const TIMERS: u64 = 256;
 
@@ -160,9 +163,11 @@ impl<'w> RuntimeBuilder<'w> {
     /// # Errors
     ///
     /// When the operating system refuses an event queue or a signal handler, when 65,536 runtimes are
-    /// live or leaked, or when `queue_capacity` is beyond 16,777,215.
+    /// live or leaked, or when a capacity is beyond its range: 16,777,215 tasks, 1,048,576 events,
+    /// 16,777,216 sockets.
     #[track_caller]
     pub fn try_build(mut self) -> io::Result<Runtime<'w>> {
+        self.check()?;
         let registration = Registration::new().map_err(|_| {
             io::Error::other("65,536 onbeat runtimes are live or leaked, and there are no more ids")
         })?;
@@ -180,11 +185,34 @@ impl<'w> RuntimeBuilder<'w> {
         Ok(Runtime { frame, core, world: Some(self.world), given_out: Location::caller() })
     }
 
+    /// Refuses what could not be allocated before anything is.
+    fn check(&self) -> io::Result<()> {
+        let capacities = [
+            ("queue_capacity", self.queue_capacity, TASKS_MAX),
+            ("event_capacity", self.event_capacity, EVENTS_MAX),
+            ("token_capacity", self.token_capacity, TOKENS_MAX),
+        ];
+        for (option, wanted, most) in capacities {
+            if wanted > most {
+                let message = format!("{option} is {wanted}, and may be {most} at most");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+        }
+        Ok(())
+    }
+
     fn frame_loop(&mut self, core: &OwnedCore) -> FrameLoop {
         let world: &mut World = self.world.get_mut();
-        let request = TickRequest::new();
-        let before = Before { request: world.remove_resource(), stats: world.remove_resource() };
-        world.insert_resource(request.clone());
+        // Another runtime's request is shared: a system does not know which of the two runs it.
+        let request = match world.get_resource::<TickRequest>() {
+            Some(request) => request.share(),
+            None => {
+                let request = TickRequest::new();
+                world.insert_resource(request.share());
+                request
+            }
+        };
+        let before = Before { stats: world.remove_resource() };
         world.insert_resource(TickStats(core.get().counters.clone()));
         change_ticks::observe(world);
         FrameLoop {
@@ -192,6 +220,7 @@ impl<'w> RuntimeBuilder<'w> {
             end: EndOfTick::new(world),
             world: world.id(),
             before,
+            awaited: Vec::new(),
             request,
             budgets: Budgets {
                 tasks_per_cycle: self.tasks_per_cycle as u64,

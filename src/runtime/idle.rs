@@ -47,18 +47,18 @@ impl FrameLoop {
             if core.clock.is_virtual() && !self.waits_outside(core) {
                 return if self.jump(core) { Ok(()) } else { Err(Self::stuck(core)) };
             }
-            let timeout = if core.clock.is_virtual() {
-                None
-            } else {
-                let now_ns = core.clock.precise_ns();
-                let mut timers = core.timers.borrow_mut();
-                timers.advance(now_ns, usize::MAX);
-                match timers.next_deadline() {
-                    Some(deadline_ns) if deadline_ns <= now_ns => return Ok(()),
-                    Some(deadline_ns) => Some(Duration::from_nanos(deadline_ns - now_ns)),
-                    None => None,
+            let now_ns = core.clock.precise_ns();
+            let mut timers = core.timers.borrow_mut();
+            timers.advance(now_ns, usize::MAX);
+            let timeout = match timers.next_deadline() {
+                Some(deadline_ns) if deadline_ns <= now_ns => return Ok(()),
+                // What happens outside holds virtual time still: no timer ends this wait.
+                Some(deadline_ns) if !core.clock.is_virtual() => {
+                    Some(Duration::from_nanos(deadline_ns - now_ns))
                 }
+                _ => None,
             };
+            drop(timers);
             if !core.executor.inbox().park() {
                 return Ok(());
             }

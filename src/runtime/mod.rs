@@ -110,7 +110,8 @@ impl<'w> Runtime<'w> {
     /// # Panics
     ///
     /// When the operating system refuses an event queue, or 65,536 runtimes are live or leaked.
-    /// [`RuntimeBuilder::try_build`] gives these as errors.
+    /// [`RuntimeBuilder::try_build`] gives these as errors. Also when `world` was cleared whole with
+    /// `World::clear_all`: bevy then refuses the runtime's resources.
     #[must_use]
     pub fn new(world: &'w mut World) -> Self {
         Self::builder(world).build()
@@ -200,6 +201,13 @@ impl<'w> Runtime<'w> {
                 }
             }
         });
+        let driven = driven.map(|(ended, mut output)| {
+            if ended.is_err() {
+                // Not while the failure unwinds: its destructor may panic too.
+                core.executor.guarded(|| drop(output.take()));
+            }
+            (ended, output)
+        });
         drop(lent);
         drop(entered);
         let Ok((ended, output)) = driven else {
@@ -263,7 +271,11 @@ impl<'w> Runtime<'w> {
     }
 
     /// Lets SIGINT and SIGTERM complete every [`ShutdownSignal`](crate::ShutdownSignal), in place of
-    /// ending the process. The handlers go with the runtime. Calling it again changes nothing.
+    /// ending the process. Calling it again changes nothing.
+    ///
+    /// When the last runtime that listens has gone, the two signals end the process again, also if the
+    /// program has handlers of its own: one that has them calls [`ShutdownHandle::shutdown`] from there
+    /// and does without this.
     ///
     /// # Errors
     ///
@@ -289,6 +301,9 @@ impl<'w> Runtime<'w> {
             drop(lent);
             // Bevy refuses to insert into a World that was cleared whole.
             core.executor.guarded(|| self.frame.leave(world.get_mut()));
+            for schedule in self.frame.stages.take() {
+                core.executor.guarded(|| drop(schedule));
+            }
         }
         core.drop_wakers();
         drop(entered);

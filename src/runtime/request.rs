@@ -28,12 +28,17 @@ use bevy_ecs::resource::Resource;
 /// rt.tick().unwrap();
 /// assert_eq!(rt.world().resource::<Countdown>().0, 2);
 /// ```
-#[derive(Resource, Debug, Clone)]
+#[derive(Resource, Debug)]
 pub struct TickRequest(Arc<AtomicBool>);
 
 impl TickRequest {
     pub(super) fn new() -> Self {
         Self(Arc::default())
+    }
+
+    /// The loop's own end of it.
+    pub(super) fn share(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// Asks for a tick after the one that is going on, at once.

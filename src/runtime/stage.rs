@@ -17,25 +17,50 @@ use crate::{executor::memory::Payload, world::change_ticks};
 pub struct Tick;
 
 /// The schedules, in the order in which a tick runs them.
-pub(super) struct Stages(Vec<Schedule>);
+pub(super) struct Stages {
+    schedules: Vec<Schedule>,
+    /// Those that the World had in its `Schedules`, by label.
+    taken: Vec<InternedScheduleLabel>,
+}
 
 impl Stages {
     /// Takes each label's schedule out of the World's `Schedules`, or makes an empty one.
     pub(super) fn new(labels: &[InternedScheduleLabel], world: &mut World) -> Self {
-        let take = |label: &InternedScheduleLabel| {
-            let mut schedule = world
+        let mut taken = Vec::new();
+        let mut take = |label: &InternedScheduleLabel| {
+            let found = world
                 .get_resource_mut::<Schedules>()
-                .and_then(|mut schedules| schedules.remove(*label))
-                .unwrap_or_else(|| Schedule::new(*label));
+                .and_then(|mut schedules| schedules.remove(*label));
+            if found.is_some() {
+                taken.push(*label);
+            }
+            let mut schedule = found.unwrap_or_else(|| Schedule::new(*label));
             // Feature unification can give a schedule bevy's threads from anywhere.
             schedule.set_executor(SingleThreadedExecutor::new());
             schedule
         };
-        Self(labels.iter().map(take).collect())
+        let schedules = labels.iter().map(&mut take).collect();
+        Self { schedules, taken }
+    }
+
+    /// Gives the schedules that were taken over back to the World.
+    pub(super) fn give_back(&mut self, world: &mut World) {
+        for label in std::mem::take(&mut self.taken) {
+            if let Some(mut schedules) = world.get_resource_mut::<Schedules>()
+                && let Some(at) = self.schedules.iter().position(|own| own.label() == label)
+            {
+                schedules.insert(self.schedules.remove(at));
+            }
+        }
+    }
+
+    /// All schedules that are left.
+    pub(super) fn take(&mut self) -> Vec<Schedule> {
+        std::mem::take(&mut self.schedules)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.schedules.len()
     }
 
     /// Whether a tick runs any system at all.
@@ -45,8 +70,8 @@ impl Stages {
 
     #[track_caller]
     pub(super) fn schedule(&mut self, label: InternedScheduleLabel) -> &mut Schedule {
-        let labels: Vec<_> = self.0.iter().map(Schedule::label).collect();
-        match self.0.iter_mut().find(|schedule| schedule.label() == label) {
+        let labels: Vec<_> = self.schedules.iter().map(Schedule::label).collect();
+        match self.schedules.iter_mut().find(|schedule| schedule.label() == label) {
             Some(schedule) => schedule,
             None => panic!(
                 "{label:?} is not a stage of this runtime; its stages are {labels:?}, and \
@@ -57,18 +82,18 @@ impl Stages {
 
     /// Whether there is anything to run in this stage.
     pub(super) fn has_systems(&self, stage: usize) -> bool {
-        self.0[stage].systems_len() > 0
+        self.schedules[stage].systems_len() > 0
     }
 
     /// Runs one stage. A panic comes back as an error, and the
     /// schedule can be run again: bevy's executor would skip the systems that had completed.
     pub(super) fn run(&mut self, stage: usize, world: &mut World) -> Result<(), Payload> {
         if let Some(check) = change_ticks::take(world.id()) {
-            for schedule in &mut self.0 {
+            for schedule in &mut self.schedules {
                 schedule.check_change_ticks(check);
             }
         }
-        let schedule = &mut self.0[stage];
+        let schedule = &mut self.schedules[stage];
         let ran = catch_unwind(AssertUnwindSafe(|| schedule.run(world)));
         if ran.is_err() {
             schedule.set_executor(SingleThreadedExecutor::new());

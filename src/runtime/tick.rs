@@ -12,7 +12,7 @@
 //! Steps 1 to 4 are a turn. A *round* polls the tasks that are ready when it begins, each at most once;
 //! rounds follow one another until only what is behind the turn mark is ready, or the budget is spent.
 
-use std::{cell::Cell, panic::Location};
+use std::{cell::Cell, panic::Location, task::Waker};
 
 use bevy_ecs::world::{World, WorldId};
 
@@ -44,6 +44,9 @@ pub(super) struct FrameLoop {
     pub(super) before: Before,
     pub(super) request: TickRequest,
     pub(super) budgets: Budgets,
+    /// Those who awaited the tick that begins, from the moment its number rises: whoever asks for the next
+    /// tick from then on asks for the one after.
+    pub(super) awaited: Vec<Option<Waker>>,
     /// Turns since mio was last looked at, and the time of that look.
     pub(super) turns_unpolled: Cell<u32>,
     pub(super) polled_ns: Cell<u64>,
@@ -53,7 +56,6 @@ pub(super) struct FrameLoop {
 /// has lent its World to this one.
 #[derive(Default)]
 pub(super) struct Before {
-    pub(super) request: Option<TickRequest>,
     pub(super) stats: Option<TickStats>,
 }
 
@@ -129,10 +131,8 @@ impl FrameLoop {
         if world.id() != self.world {
             return;
         }
+        self.stages.give_back(world);
         let before = std::mem::take(&mut self.before);
-        if let Some(request) = before.request {
-            world.insert_resource(request);
-        }
         if let Some(stats) = before.stats {
             world.insert_resource(stats);
         }
@@ -172,10 +172,13 @@ impl FrameLoop {
 
     /// Step 1: waits until there is something to do, then freezes the clock. The tick number rises.
     /// Returns the mark that timers registered in this turn are behind.
-    fn begin(&self, core: &Core, idle: Idle) -> Result<u64, Failure> {
+    fn begin(&mut self, core: &Core, idle: Idle) -> Result<u64, Failure> {
         self.wait(core, idle)?;
         core.clock.freeze();
         core.tick.set(core.tick.get() + 1);
+        if core.waits.has_places() {
+            self.awaited = core.waits.take();
+        }
         core.turn.set(core.turn.get() + 1);
         self.request.fulfil();
         Ok(core.timers.borrow().next_serial())
@@ -225,13 +228,13 @@ impl FrameLoop {
     }
 
     /// Step 3: what waited for this tick comes first, what was behind the mark comes last; then rounds.
-    fn tasks(&self, core: &Core, budget: &mut u64) {
+    fn tasks(&mut self, core: &Core, budget: &mut u64) {
         core.executor.pass_mark();
         core.executor.reap();
-        if core.waits.has_places() {
-            let mut waiting = core.waits.take();
-            core.executor.wake_first(waiting.drain(..).flatten());
-            core.waits.give_back(waiting);
+        if !self.awaited.is_empty() {
+            let mut awaited = std::mem::take(&mut self.awaited);
+            core.executor.wake_first(awaited.drain(..).flatten());
+            core.waits.give_back(awaited);
         }
         core.executor.round_first();
         Self::rounds(core, budget);
@@ -260,7 +263,7 @@ impl FrameLoop {
         core.timers.borrow_mut().advance(now_ns, WHEEL_MOVES);
         if fired > 0 {
             core.counters.timers_fired.add(fired);
-            // A spent budget leaves a round for those who waited for their time.
+            // A spent budget still leaves as many polls as timers fired.
             *budget = (*budget).max(fired);
             Self::rounds(core, budget);
         }

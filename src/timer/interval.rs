@@ -53,7 +53,7 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 /// tokio's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MissedTickBehavior {
-    /// Gives them one after another, without waiting, until it has caught up.
+    /// Gives one a turn, until it has caught up.
     #[default]
     Burst,
     /// Gives one, and beats every period from then.

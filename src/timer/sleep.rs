@@ -107,14 +107,16 @@ impl Sleep {
             let id = core.timers.borrow_mut().reset(armed.id, core.clock.ns(deadline))?;
             Some(Armed { id, turn: core.turn.get() })
         });
-        if armed.is_none() {
-            drop(self.disarm());
-        }
-        let runtime = context::current("Sleep::reset()", |core| {
-            self.deadline_ns = core.clock.ns(deadline);
-            core.serial()
+        // Whoever waits goes along, also into another runtime's wheel.
+        let waker = if armed.is_none() { self.disarm() } else { None };
+        context::current("Sleep::reset()", |core| {
+            *self = Self { timer: armed, ..Self::new(core, core.clock.ns(deadline)) };
+            if let Some(waker) = waker {
+                let id = core.timers.borrow_mut().insert(self.deadline_ns, waker);
+                self.timer = Some(Armed { id, turn: core.turn.get() });
+            }
         });
-        (self.runtime, self.deadline, self.timer) = (runtime, deadline, armed);
+        self.deadline = deadline;
     }
 
     /// Leaves the wheel. The waker is dropped by the caller, where the wheel is not borrowed.

@@ -104,7 +104,7 @@ impl WorldCtx {
     #[inline]
     #[track_caller]
     pub fn with_world_ref<R>(&self, f: impl FnOnce(&World) -> R) -> R {
-        match lend::with(self.id, |world| f(world)) {
+        match lend::with_ref(self.id, f) {
             Ok(result) => result,
             Err(error) => refused(error),
         }

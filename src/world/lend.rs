@@ -95,8 +95,8 @@ pub(crate) fn current_id() -> Option<WorldId> {
 /// Ends an access, also when it unwinds.
 struct PutBack<'s> {
     slot: &'s Slot,
-    /// Cleared when the closure has returned.
-    unwinding: bool,
+    /// Whether half an update may stand there; cleared when the closure has returned.
+    torn: bool,
 }
 
 impl Drop for PutBack<'_> {
@@ -110,7 +110,7 @@ impl Drop for PutBack<'_> {
         } else {
             self.slot.replaced.set(true);
         }
-        if self.unwinding {
+        if self.torn {
             note_torn();
         }
     }
@@ -121,22 +121,36 @@ fn note_torn() {
     context::try_current(|core| core.executor.note_torn());
 }
 
+/// Calls `f` with the World of `id` to read, if it is lent to this thread and nobody has it.
+#[inline]
+#[track_caller]
+pub(crate) fn with_ref<R>(id: WorldId, f: impl FnOnce(&World) -> R) -> Result<R, WorldError> {
+    access(id, false, |world| f(world))
+}
+
 /// Calls `f` with the World of `id`, if it is lent to this thread and nobody has it.
 #[inline]
 #[track_caller]
 pub(crate) fn with<R>(id: WorldId, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
+    access(id, true, f)
+}
+
+/// `writes`: a panic may leave half an update.
+#[inline(always)]
+#[track_caller]
+fn access<R>(id: WorldId, writes: bool, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
     let place = Location::caller();
     SLOT.with(|slot| {
         if slot.taken.get().is_some() || slot.id.get() != Some(id) {
             return Err(refusal(slot, id));
         }
         slot.taken.set(Some(place));
-        let mut back = PutBack { slot, unwinding: true };
+        let mut back = PutBack { slot, torn: writes };
         // SAFETY: by *one way in* and *framed* the pointer is good, and nobody has another reference:
         // the slot said that nobody had the World, and names this access until `back` is dropped,
         // after `f`.
         let result = f(unsafe { &mut *slot.world.get() });
-        back.unwinding = false;
+        back.torn = false;
         Ok(result)
     })
 }

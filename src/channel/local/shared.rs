@@ -18,7 +18,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::channel::{TryRecvError, TrySendError};
+use crate::{
+    channel::{TryRecvError, TrySendError},
+    wakers::wake_all,
+};
 
 /// What both ends share.
 pub(super) struct Shared<T> {
@@ -282,16 +285,9 @@ impl<T> Shared<T> {
     /// again while this runs is not woken again.
     #[cold]
     fn wake_receivers(&self) {
-        let count = self.waiting_receivers.borrow().len();
-        for _ in 0..count {
-            let mut waiting = self.waiting_receivers.borrow_mut();
-            let first = waiting.pop_front();
-            self.receiver_waits.set(!waiting.is_empty());
-            drop(waiting);
-            if let Some(first) = first {
-                first.waker.wake();
-            }
-        }
+        let waiting = self.waiting_receivers.take();
+        self.receiver_waits.set(false);
+        wake_all(waiting.into_iter().map(|waiter| waiter.waker));
     }
 
     #[cold]
@@ -303,23 +299,7 @@ impl<T> Shared<T> {
         self.receiver_waits.set(false);
         let mut waiting = self.waiting_senders.take();
         waiting.append(&mut self.waiting_receivers.borrow_mut());
-        wake_all(waiting);
-    }
-}
-
-/// Wakes each, also those behind one whose waker panics.
-fn wake_all(waiting: VecDeque<Waiter>) {
-    struct Rest(VecDeque<Waiter>);
-    impl Drop for Rest {
-        fn drop(&mut self) {
-            while let Some(waiter) = self.0.pop_front() {
-                waiter.waker.wake();
-            }
-        }
-    }
-    let mut rest = Rest(waiting);
-    while let Some(waiter) = rest.0.pop_front() {
-        waiter.waker.wake();
+        wake_all(waiting.into_iter().map(|waiter| waiter.waker));
     }
 }
 
