@@ -23,7 +23,7 @@ use futures::{
     SinkExt, StreamExt,
     channel::{mpsc as channel, oneshot},
 };
-use onbeat::{JoinHandle, Runtime, TickStats, WorldCtx, spawn_boxed, yield_now};
+use onbeat::{JoinHandle, Runtime, TickStats, WorldCtx, sleep, spawn_boxed, yield_now};
 
 /// The loop's counters, as of the end of the last tick.
 fn stats() -> onbeat::Stats {
@@ -110,6 +110,7 @@ fn two_quiet_foreign_sources_let_the_loop_sleep() {
         sender.join().unwrap();
         let ticks = stats().ticks - before;
         assert!(ticks <= 3, "{ticks} ticks while nothing happened");
+        sleep(Duration::from_millis(200)).await;
     });
     assert!(rt.stats().parks > 0);
 }

@@ -146,7 +146,8 @@ fn a_sleep_reset_in_another_runtime_still_wakes_its_task() {
     let polled = Rc::new(Cell::new(false));
     let mut outer_world = World::new();
     let mut outer = Runtime::new(&mut outer_world);
-    let mut made = outer.block_on(async { Box::pin(sleep(Duration::from_secs(3_600))) });
+    let mut made = outer.block_on(async { [Box::pin(sleep(Duration::from_secs(3_600)))] });
+    let made = &mut made[0];
     let mut inner_world = World::new();
     Runtime::new(&mut inner_world).block_on(async {
         std::future::poll_fn(|cx| {

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reactor", &["executor::inbox::Unpark"]),
     ("stats", &[]),
     ("timer::wheel", &[]),
+    ("wakers", &[]),
     // The context holds layer 0 and the state of whatever waits for the loop.
     (
         "context",
@@ -41,7 +42,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("", &[""]),
 ];
 
-const LAYER_0: &[&str] = &["clock", "context", "executor", "reactor", "stats", "timer::wheel"];
+const LAYER_0: &[&str] =
+    &["clock", "context", "executor", "reactor", "stats", "timer::wheel", "wakers"];
 
 const LINES_MAX: usize = 600;
 
