@@ -46,7 +46,7 @@ CLEAN = ("a planted function without any", r"lock_probe::planted_nothing$")
 PANIC = "a panic"
 NOT_FOLLOWED = [
     (FOREIGN, "a wake from another thread"),
-    (r"^<?(core|std)::(panicking|panic|rt)::", PANIC),
+    (r"^<?(core|std)::(panicking|panic|rt)::(?!.*(catch_unwind|AssertUnwindSafe))", PANIC),
     (r"^core::(\w+::)+(\w+_fail(ed)?|panic_\w+)\b", PANIC),
     (r"^alloc::(\w+::)+(handle_error|handle_alloc_error|capacity_overflow)\b", PANIC),
     (r"^(\w+::)?(rust_panic|_Unwind_|__rust_start_panic|__rust_panic_cleanup)", PANIC),

@@ -144,8 +144,8 @@ impl Counters {
 
 /// The loop's counters as a resource, inserted when the runtime is built.
 ///
-/// It is a window on the counters, not a copy: a system sees the counts as of the end of the last tick.
-/// Change detection says nothing about it, because the loop writes the counters without the World.
+/// It is a window on the counters, not a copy. A system sees ticks, polls, wakes, events and panics as of
+/// the end of the last tick, and the others (timers, parks, phases) as they are. Change detection says nothing about it, because the loop writes the counters without the World.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;

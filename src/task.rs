@@ -72,14 +72,15 @@ where
 /// Dropping it does nothing.
 #[inline]
 pub fn yield_now() -> YieldNow {
-    YieldNow { yielded: false }
+    YieldNow { since: None }
 }
 
 /// The future of [`yield_now`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct YieldNow {
-    yielded: bool,
+    /// The turn of the first poll.
+    since: Option<u64>,
 }
 
 impl Future for YieldNow {
@@ -87,10 +88,12 @@ impl Future for YieldNow {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.yielded {
+        // Another executor has no turns: there the second poll is the next.
+        let turn = context::try_current(|core| core.turn.get());
+        if self.since.is_some() && self.since != turn {
             return Poll::Ready(());
         }
-        self.yielded = true;
+        self.since = Some(turn.unwrap_or(u64::MAX));
         cx.waker().wake_by_ref();
         Poll::Pending
     }

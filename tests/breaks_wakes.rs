@@ -15,6 +15,7 @@ use std::{
     },
     task::{Poll, Waker},
     thread,
+    time::Duration,
 };
 
 use bevy_ecs::world::World;

@@ -16,12 +16,15 @@
 //! - [`feed_file`]: the file that it replays;
 //! - [`report`]: what is printed at the end.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use onbeat_systems::feed::BboLog;
 use onbeat_systems::wire::itch::StockDirectory;
 
 use args::Args;
@@ -117,6 +120,9 @@ struct Prepared {
 
 fn prepare(args: &Args) -> Result<Prepared, Failure> {
     let path = args.feed.display();
+    if std::fs::metadata(&args.feed).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Failure::set_up(format!("the feed {path} is not a regular file")));
+    }
     let open = || {
         FeedFile::open(&args.feed)
             .map_err(|error| Failure::set_up(format!("the feed {path} cannot be read: {error}")))
@@ -143,13 +149,32 @@ fn prepare(args: &Args) -> Result<Prepared, Failure> {
             return Err(Failure::set_up(format!("the feed {path} cannot be read: {error}")));
         }
     };
-    let create = |path: &std::path::PathBuf| {
-        File::create(path).map_err(|error| {
-            Failure::set_up(format!("--bbo-out {} cannot be written: {error}", path.display()))
-        })
-    };
-    let bbo_out = args.bbo_out.as_ref().map(create).transpose()?;
+    let bbo_out = args.bbo_out.as_deref().map(|out| open_output(out, &args.feed)).transpose()?;
     Ok(Prepared { directory, file: open()?, bbo_out })
+}
+
+/// Opens the file for `--bbo-out` and leaves its content alone: it is replaced when there is something
+/// to write.
+fn open_output(out: &Path, feed: &Path) -> Result<File, Failure> {
+    let path = out.display();
+    let file =
+        File::options().write(true).create(true).truncate(false).open(out).map_err(|error| {
+            Failure::set_up(format!("--bbo-out {path} cannot be written: {error}"))
+        })?;
+    let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let (out, feed) = (file.metadata().map(place), std::fs::metadata(feed).map(place));
+    if out.is_ok_and(|out| feed.is_ok_and(|feed| feed == out)) {
+        let message = format!("--bbo-out {path} is the feed itself: name another file");
+        return Err(Failure::set_up(message));
+    }
+    Ok(file)
+}
+
+fn write_bbo(file: File, log: &BboLog) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    log.write_csv(BufWriter::new(file))
 }
 
 /// Starts both sides, waits for them, and reports. A failure beside the summary is one that came after
@@ -187,8 +212,12 @@ fn trade(
     };
     let summary = engine::trade(&config, out);
     let ending = exchange.finish();
-    let written = bbo_out.map_or(Ok(()), |file| summary.bbo_log.write_csv(BufWriter::new(file)));
-    let reported = report::write_report(out, symbol, args.speed, &summary);
+    let written = bbo_out.map_or(Ok(()), |file| write_bbo(file, &summary.bbo_log));
+    let how = match &ending {
+        Ending::BadFile(_) => "the feed broke off, because the file is damaged".to_owned(),
+        _ => summary.ended.to_string(),
+    };
+    let reported = report::write_report(out, symbol, args.speed, &how, &summary);
     let failure = judge(args, &summary, &ending).or_else(|| {
         let unwritten = written.err().map(|error| format!("--bbo-out cannot be written: {error}"));
         let unreported = || reported.err().map(|error| format!("no report: {error}"));

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use onbeat_systems::book::BookLevel;
 use onbeat_systems::instrument::Symbol;
 use onbeat_systems::price::Price;
+use onbeat_systems::risk::TripReason;
 
 use crate::args::Speed;
 use crate::engine::Summary;
@@ -18,9 +19,10 @@ pub(crate) fn write_report(
     out: &mut dyn Write,
     symbol: Symbol,
     speed: Speed,
+    how: &str,
     summary: &Summary,
 ) -> io::Result<()> {
-    writeln!(out, "\n{symbol} at {}, speed {speed}: {}", summary.market_time, summary.ended)?;
+    writeln!(out, "\n{symbol} at {}, speed {speed}: {how}", summary.market_time)?;
     write_feed(out, summary)?;
     write_orders(out, summary)?;
     write_loop(out, summary)?;
@@ -83,7 +85,9 @@ fn write_orders(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         .collect();
     let reasons = if refused.is_empty() { "none".to_owned() } else { refused.join(", ") };
     writeln!(out, "refusals   {} ({reasons})", summary.risk.refused_total())?;
-    if let Some(reason) = summary.kill_switch.reason() {
+    // The operator is the engine itself, which halts trading when the feed has ended.
+    let halted = summary.kill_switch.reason().filter(|reason| *reason != TripReason::Operator);
+    if let Some(reason) = halted {
         writeln!(out, "switch     {:?} ({reason:?})", summary.kill_switch.state())?;
     }
     writeln!(

@@ -236,7 +236,7 @@ fn a_missing_or_empty_file_is_named() {
     assert_set_up_fails(&see(&["--feed", "/nowhere/feed.itch"]), "/nowhere/feed.itch");
     assert_set_up_fails(&see_file(b"", &[]), "it is empty");
     let folder = std::env::temp_dir();
-    assert_set_up_fails(&see(&["--feed", folder.to_str().unwrap()]), "it is a directory");
+    assert_set_up_fails(&see(&["--feed", folder.to_str().unwrap()]), "is not a regular file");
 }
 
 #[test]
@@ -250,6 +250,17 @@ fn a_port_in_use_is_named() {
     let port = taken.local_addr().unwrap().port().to_string();
     assert_set_up_fails(&see(&["--feed-port", &port]), &format!("feed port {port}"));
     assert_set_up_fails(&see(&["--order-port", &port]), &format!("order port {port}"));
+}
+
+#[test]
+fn a_feed_that_is_also_the_output_is_refused_and_left_alone() {
+    let path = std::env::temp_dir().join(format!("onbeat-own-output-{}.itch", std::process::id()));
+    fs::write(&path, bundled()).unwrap();
+    let name = path.to_str().unwrap();
+    let seen = see(&["--feed", name, "--bbo-out", name]);
+    assert_set_up_fails(&seen, "is the feed itself");
+    assert_eq!(fs::read(&path).unwrap(), bundled());
+    fs::remove_file(&path).unwrap();
 }
 
 #[test]
