@@ -98,6 +98,23 @@ impl fmt::Debug for ShutdownHandle {
 ///
 /// Any number of tasks may wait at once. Polled after its runtime has gone, it completes.
 ///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, ShutdownSignal, spawn_boxed};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::builder(&mut world).signal_handlers(true).build();
+/// let handle = rt.shutdown_handle();
+/// rt.block_on(async move {
+///     let gateway = spawn_boxed(async {
+///         ShutdownSignal::current().await;
+///         "orders cancelled"
+///     });
+///     handle.shutdown();
+///     assert_eq!(gateway.await, "orders cancelled");
+/// });
+/// ```
+///
 /// # Cancellation
 ///
 /// Dropping it loses nothing: a signal made later completes at once if shutdown was asked for.

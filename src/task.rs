@@ -141,6 +141,21 @@ impl<T: 'static> JoinHandle<T> {
     /// current poll, where the World may be used.
     ///
     /// A task that has already ended is left as it is, and its output is dropped.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, spawn_boxed, yield_now};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.block_on(async {
+    ///     let parked = spawn_boxed(std::future::pending::<()>());
+    ///     yield_now().await;
+    ///     assert!(!parked.is_finished());
+    ///     parked.abort();
+    /// });
+    /// assert_eq!(rt.task_count(), 0);
+    /// ```
     pub fn abort(self) {
         if let Some(task) = self.task {
             context::find(self.runtime, |core| core.executor.abort(task));

@@ -62,6 +62,19 @@ use table::Table;
 ///
 /// Whatever is chosen, the panic of the root future leaves `block_on`, and a task's `JoinHandle` learns
 /// of its panic.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{OnTaskPanic, Runtime, spawn_boxed};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::builder(&mut world).on_task_panic(OnTaskPanic::ContainAlways).build();
+/// rt.block_on(async {
+///     let failing = spawn_boxed(async { std::panic::resume_unwind(Box::new("out of cheese")) });
+///     let _: Result<(), _> = failing.join().await;
+/// });
+/// assert_eq!(rt.stats().task_panics, 1);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum OnTaskPanic {

@@ -71,7 +71,27 @@ impl<'w> RuntimeBuilder<'w> {
     }
 
     /// The stages of a tick, in order, in place of the one stage [`Tick`]. A schedule that the World's
-    /// `Schedules` has under one of these labels is taken over.
+    /// `Schedules` has under one of these labels is taken over, and given back when the runtime goes.
+    ///
+    /// ```
+    /// use bevy_ecs::{prelude::*, schedule::ScheduleLabel};
+    /// use onbeat::Runtime;
+    ///
+    /// #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
+    /// struct Decide;
+    /// #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
+    /// struct Act;
+    /// #[derive(Resource, Default)]
+    /// struct Plan(Vec<&'static str>);
+    ///
+    /// let mut world = World::new();
+    /// world.init_resource::<Plan>();
+    /// let mut rt = Runtime::builder(&mut world).stages([Decide.intern(), Act.intern()]).build();
+    /// rt.schedule(Act).add_systems(|mut plan: ResMut<Plan>| plan.0.push("act"));
+    /// rt.schedule(Decide).add_systems(|mut plan: ResMut<Plan>| plan.0.push("decide"));
+    /// rt.tick().unwrap();
+    /// assert_eq!(rt.world().resource::<Plan>().0, ["decide", "act"]);
+    /// ```
     pub fn stages(mut self, labels: impl IntoIterator<Item = InternedScheduleLabel>) -> Self {
         self.stages = labels.into_iter().collect();
         self

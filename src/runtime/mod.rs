@@ -323,6 +323,21 @@ impl Runtime<'static> {
 
     /// Drops the tasks and gives the World back.
     ///
+    /// ```
+    /// use bevy_ecs::prelude::*;
+    /// use onbeat::{Runtime, WorldCtx};
+    ///
+    /// #[derive(Resource)]
+    /// struct Answer(u32);
+    ///
+    /// let mut rt = Runtime::owning(World::new());
+    /// rt.block_on(async {
+    ///     WorldCtx::current().with_world(|world| world.insert_resource(Answer(42)));
+    /// });
+    /// let world = rt.into_world();
+    /// assert_eq!(world.resource::<Answer>().0, 42);
+    /// ```
+    ///
     /// # Panics
     ///
     /// Never for a runtime made by [`owning`](Self::owning); for one that borrows a World for ever, it

@@ -43,6 +43,24 @@ pub fn interval(period: Duration) -> Interval {
 /// # Panics
 ///
 /// Outside a runtime, or when `period` is zero.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{ClockMode, MissedTickBehavior, Runtime, event_time, interval_at, sleep};
+/// use std::time::Duration;
+///
+/// let second = Duration::from_secs(1);
+/// let mut world = World::new();
+/// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+///     let start = event_time();
+///     let mut beat = interval_at(start + second, second);
+///     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+///     assert_eq!(beat.tick().await, start + second);
+///     sleep(5 * second / 2).await;
+///     assert_eq!(beat.tick().await, start + 2 * second, "the one that was due is given");
+///     assert_eq!(beat.tick().await, start + 4 * second, "the next of the schedule follows");
+/// });
+/// ```
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval's period must be longer than zero");

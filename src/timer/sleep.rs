@@ -47,6 +47,21 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// # Panics
 ///
 /// Outside a runtime.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{ClockMode, Runtime, event_time, sleep_until};
+/// use std::time::Duration;
+///
+/// let mut world = World::new();
+/// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+///     let noon = event_time() + Duration::from_secs(3_600);
+///     let mut sleep = sleep_until(noon);
+///     sleep.reset(noon + Duration::from_secs(60));
+///     sleep.await;
+///     assert_eq!(event_time(), noon + Duration::from_secs(60));
+/// });
+/// ```
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     context::current("sleep_until()", |core| Sleep::new(core, core.clock.ns(deadline)))

@@ -116,6 +116,20 @@ impl WorldCtx {
     /// # Errors
     ///
     /// [`WorldError`] says why it is not possible, and names the place that is in the way.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, WorldCtx, WorldError};
+    ///
+    /// let mut world = World::new();
+    /// let ctx = WorldCtx::new(&mut world);
+    /// assert_eq!(ctx.try_with_world(|_| ()), Err(WorldError::OutsideTurn));
+    /// Runtime::new(&mut world).block_on(async {
+    ///     ctx.with_world(|_| {
+    ///         assert!(matches!(ctx.try_with_world(|_| ()), Err(WorldError::Taken(_))));
+    ///     });
+    /// });
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_with_world<R>(&self, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
