@@ -47,7 +47,7 @@ const fn class(layout: Layout) -> Option<usize> {
 const fn class_layout(class: usize) -> Layout {
     match Layout::from_size_align(SMALLEST << class, ALIGN) {
         Ok(layout) => layout,
-        Err(_) => unreachable!(),
+        Err(_) => panic!("a power of two of at least 64 makes a layout"),
     }
 }
 
