@@ -26,7 +26,7 @@ use futures::{
 };
 use onbeat::{JoinHandle, Runtime, TickStats, WorldCtx, sleep, spawn_boxed, yield_now};
 
-/// The loop's counters, as of the end of the last tick.
+/// The loop's counters, as a task sees them.
 fn stats() -> onbeat::Stats {
     WorldCtx::current().with_world_ref(|world| world.resource::<TickStats>().get())
 }

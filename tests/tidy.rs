@@ -61,8 +61,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "src/reactor/wait.rs",
     "src/world/change_ticks.rs",
     "src/world/lend.rs",
-    "systems/tests/feed_allocates_nothing.rs",
-    "systems/tests/order_allocates_nothing.rs",
+    "systems/tests/counting/mod.rs",
     "tests/capacities.rs",
 ];
 

@@ -382,7 +382,7 @@ fn another_symbol_of_the_file_can_be_traded() {
     other.symbol = "MSFT".parse().unwrap();
     other.header.locate = onbeat_systems::instrument::Locate::new(15);
     push(&mut file, &Message::StockDirectory(other));
-    let Message::AddOrder(mut bid) = add(9_001, 100) else { unreachable!() };
+    let Message::AddOrder(mut bid) = add(9_001, 100) else { panic!("`add` makes an add message") };
     bid.header.locate = other.header.locate;
     push(&mut file, &Message::AddOrder(bid));
     let out = TempFile::new(b"");

@@ -205,7 +205,9 @@ fn the_first_five_content_errors_are_kept_with_their_index() {
 
 #[test]
 fn messages_of_other_instruments_are_skipped() {
-    let Message::AddOrder(mut order) = add(1, Side::Buy, 100, 30) else { unreachable!() };
+    let Message::AddOrder(mut order) = add(1, Side::Buy, 100, 30) else {
+        panic!("`add` makes an add message")
+    };
     order.header.locate = Locate::new(15);
     let mut rig = Rig::feed([Message::AddOrder(order)]);
     assert_eq!((rig.stats().messages, rig.stats().applied), (1, 0));

@@ -1,41 +1,15 @@
 //! Orders, reports, fills, refusals and quotes do not touch the heap once the first ones are done.
 
+mod counting;
 mod engine_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use counting::allocations;
 use engine_support::{Engine, cents};
 use onbeat_systems::order::{OrderCommand, OrderTable, VenueReport};
 use onbeat_systems::price::{Price, Qty, Side};
 use onbeat_systems::risk::RiskLimits;
 use onbeat_systems::strategy::StrategyConfig;
 use onbeat_systems::wire::ouch::CancelReason;
-
-/// The system's allocator, which counts the allocations of each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
-// SAFETY: every call is passed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, which is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The market moves; the venue answers each command, and fills an order where `fills` says so.
 fn turn(engine: &mut Engine, commands: &mut Vec<OrderCommand>, number: i64) {
@@ -75,9 +49,10 @@ fn a_running_engine_allocates_nothing() {
     (0..2_000).for_each(|number| turn(&mut engine, &mut commands, number));
     let sent = engine.world.resource::<OrderTable>().stats().sent;
     let refused = engine.stats().refused_total();
-    let before = ALLOCATIONS.get();
-    (2_000..6_000).for_each(|number| turn(&mut engine, &mut commands, number));
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    let count = allocations(|| {
+        (2_000..6_000).for_each(|number| turn(&mut engine, &mut commands, number));
+    });
+    assert_eq!(count, 0);
     let orders = engine.world.resource::<OrderTable>().stats();
     assert!(orders.sent > sent + 1_000, "more orders are sent than the table has slots");
     assert!(engine.stats().refused_total() > refused, "refusals are part of the run");

@@ -79,7 +79,7 @@ impl core::error::Error for ItchError {}
 /// use onbeat_systems::wire::itch::{Message, decode};
 ///
 /// let bytes = b"D\x00\x0e\x00\x00\x1f\x1a\xce\xdd\xaa\xac\x00\x00\x00\x00\x00\x00\x70\x3c";
-/// let Message::OrderDelete(delete) = decode(bytes)? else { unreachable!() };
+/// let Message::OrderDelete(delete) = decode(bytes)? else { panic!("D is a delete") };
 /// assert_eq!(delete.header.locate.get(), 14);
 /// assert_eq!(delete.reference.0, 0x703c);
 /// # Ok::<(), onbeat_systems::wire::itch::ItchError>(())
