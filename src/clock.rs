@@ -46,6 +46,10 @@ pub(crate) struct Clock {
     origin_ns: u64,
     /// What `event_time` says: the time of the turn.
     frozen_ns: Cell<u64>,
+    /// This turn has not read the clock, because nothing is timed and nobody has ever asked.
+    unread: Cell<bool>,
+    /// Somebody has asked for the time of a turn: from the next one on, each reads the clock as it begins.
+    asked: Cell<bool>,
     /// Where the virtual clock stands.
     virtual_ns: Cell<u64>,
 }
@@ -54,7 +58,15 @@ impl Clock {
     pub(crate) fn new(mode: ClockMode) -> Self {
         let origin = Instant::now();
         let origin_ns = monotonic_ns();
-        Self { mode, origin, origin_ns, frozen_ns: Cell::new(0), virtual_ns: Cell::new(0) }
+        Self {
+            mode,
+            origin,
+            origin_ns,
+            frozen_ns: Cell::new(0),
+            unread: Cell::new(false),
+            asked: Cell::new(false),
+            virtual_ns: Cell::new(0),
+        }
     }
 
     pub(crate) fn is_virtual(&self) -> bool {
@@ -62,8 +74,35 @@ impl Clock {
     }
 
     /// The time of the turn.
+    #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
+        if self.unread.get() {
+            self.read_late();
+        }
         self.frozen_ns.get()
+    }
+
+    #[cold]
+    fn read_late(&self) {
+        self.asked.set(true);
+        self.freeze();
+    }
+
+    /// A turn begins. `timed`: something in it depends on the time. A read of the clock is half of what an
+    /// empty turn costs, so a turn in which nothing does reads it when first asked.
+    #[inline]
+    pub(crate) fn begin_turn(&self, timed: bool) {
+        if timed || self.asked.get() {
+            self.freeze();
+        } else {
+            self.unread.set(true);
+        }
+    }
+
+    /// Whether the turn has a time. One that has none has nothing that could be due either.
+    #[inline]
+    pub(crate) fn is_read(&self) -> bool {
+        !self.unread.get()
     }
 
     /// The time of the call. Equal to [`now_ns`](Self::now_ns) under the virtual clock.
@@ -75,7 +114,8 @@ impl Clock {
     }
 
     /// One timestamp for the whole turn.
-    pub(crate) fn freeze(&self) {
+    fn freeze(&self) {
+        self.unread.set(false);
         self.frozen_ns.set(self.precise_ns());
     }
 
@@ -113,8 +153,26 @@ mod tests {
         clock.jump_to(3_000);
         assert_eq!(clock.precise_ns(), 5_000, "it never goes back");
         assert_eq!(clock.now_ns(), 0, "the turn's time changes when the turn does");
-        clock.freeze();
+        clock.begin_turn(true);
         assert_eq!(clock.now_ns(), 5_000);
+    }
+
+    #[test]
+    fn a_turn_without_anything_timed_reads_the_clock_when_it_is_asked() {
+        let clock = Clock::new(ClockMode::Virtual);
+        clock.begin_turn(false);
+        clock.jump_to(5_000);
+        assert!(!clock.is_read());
+        assert_eq!(clock.now_ns(), 5_000, "the time of the first question");
+        clock.jump_to(6_000);
+        assert_eq!(clock.now_ns(), 5_000, "and of the whole turn from there on");
+        clock.begin_turn(false);
+        clock.jump_to(7_000);
+        assert_eq!(
+            clock.now_ns(),
+            6_000,
+            "who has asked once is given the time of a turn's beginning"
+        );
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl FrameLoop {
     /// Returns the mark that timers registered in this turn are behind.
     fn begin(&mut self, core: &Core, idle: Idle) -> Result<u64, Failure> {
         self.wait(core, idle)?;
-        core.clock.freeze();
+        core.clock.begin_turn(core.timers.borrow().len() > 0 || core.reactor.len() > 0);
         core.tick.set(core.tick.get() + 1);
         if core.waits.has_places() {
             self.awaited = core.waits.take();
@@ -248,8 +248,11 @@ impl FrameLoop {
     }
 
     /// Step 4: fires the timers registered before this turn and due at the frozen time, in (deadline,
-    /// registration) order; then rounds, at least one.
+    /// registration) order; then rounds, at least one. A turn without a time began without a timer.
     fn timers(&self, core: &Core, timer_mark: u64, budget: &mut u64) {
+        if !core.clock.is_read() {
+            return;
+        }
         let now_ns = core.clock.now_ns();
         let mut fired = 0;
         while fired < self.budgets.timers {

@@ -22,6 +22,9 @@ use crate::context;
 
 /// The time of the turn: one timestamp, taken when the turn began, the same for everything in it.
 ///
+/// A program in which nobody has asked yet, and that has neither timers nor sockets, reads no clock: in the
+/// turn of its first question the timestamp is the time of that question.
+///
 /// # Panics
 ///
 /// Outside a runtime.
