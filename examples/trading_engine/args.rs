@@ -57,7 +57,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     pub(crate) exchange_stops_after: Option<u64>,
 
-    /// Exit with 3 when a feed message contradicts the book, such as an execution of an unknown order.
+    /// Exit with 3 when a feed message has wrong content: it names an unknown order, executes more than
+    /// is left, uses a reference twice, or has a side that is neither B nor S. Without this, such
+    /// messages are counted and the first five named.
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -67,7 +69,7 @@ Exit codes:
   0  the feed ended, and the engine with it; or a signal (Ctrl-C) ended both in order
   1  it could not be set up, the arguments among it, or the exchange went away in the middle
   2  the file is damaged: the report covers what came before
-  3  with --strict: messages contradict the book
+  3  with --strict: messages have wrong content
 
 Examples:
   trading_engine                            watch it trade for three seconds

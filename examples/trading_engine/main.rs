@@ -64,7 +64,7 @@ enum Exit {
     SetUp = 1,
     /// The file is damaged.
     Framing = 2,
-    /// Messages contradict the book, and `--strict` asks for none.
+    /// Messages have wrong content, and `--strict` asks for none.
     Content = 3,
 }
 
@@ -226,8 +226,8 @@ fn trade(
     Ok((summary, failure))
 }
 
-/// What went wrong, the worst first: a damaged file, a run that ended early, messages that contradict
-/// the book.
+/// What went wrong, the worst first: a damaged file, a run that ended early, messages with wrong
+/// content.
 fn judge(args: &Args, summary: &Summary, ending: &Ending) -> Option<Failure> {
     let path = args.feed.display();
     if let Ending::BadFile(error) = ending {
@@ -251,6 +251,6 @@ fn judge(args: &Args, summary: &Summary, ending: &Ending) -> Option<Failure> {
     let errors = summary.feed.errors.total();
     (args.strict && errors > 0).then(|| Failure {
         exit: Exit::Content,
-        message: format!("{errors} messages contradict the book"),
+        message: format!("{errors} messages have wrong content"),
     })
 }

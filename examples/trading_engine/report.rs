@@ -54,7 +54,7 @@ fn write_feed(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
     let errors = summary.feed.errors.total();
     if errors > 0 {
         let first = summary.feed.first_errors().count();
-        writeln!(out, "content    {errors} messages contradict the book; the first {first}:")?;
+        writeln!(out, "content    {errors} messages have wrong content; the first {first}:")?;
         for error in summary.feed.first_errors() {
             writeln!(out, "             message {}: {}", error.index, error.error)?;
         }

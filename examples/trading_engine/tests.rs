@@ -347,7 +347,7 @@ fn messages_that_contradict_the_book_are_counted_and_the_first_five_named() {
     assert_eq!((seen.exit, seen.errors.as_str()), (Exit::Success, ""));
     let errors = seen.summary().feed.errors;
     assert_eq!((errors.total(), errors.over_execution, errors.duplicate_reference), (7, 1, 1));
-    assert!(seen.out.contains("7 messages contradict the book; the first 5:"), "{}", seen.out);
+    assert!(seen.out.contains("7 messages have wrong content; the first 5:"), "{}", seen.out);
     for (index, says) in [
         (61, "order 77 is unknown"),
         (62, "order 9001 is executed for 500 shares and has 100"),
@@ -360,6 +360,38 @@ fn messages_that_contradict_the_book_are_counted_and_the_first_five_named() {
     }
     let rows = fs::read_to_string(&out.0).unwrap().lines().count() - 1;
     assert_eq!(rows, 55 + 8, "each of them has its row");
+}
+
+/// The opening of the bundled file, and a message of each type that has a side, with none.
+fn sides_that_are_none() -> Vec<u8> {
+    let mut file = bundled_start(60);
+    for (kind, length) in [(b'A', 36), (b'F', 40), (b'P', 44)] {
+        let mut bytes = Vec::new();
+        add(9_001, 100).encode(&mut bytes).unwrap();
+        bytes.resize(length, b' ');
+        bytes[0] = kind;
+        bytes[19] = b'?';
+        encode_frame(&mut file, &bytes);
+    }
+    push(&mut file, &add(9_002, 100));
+    file
+}
+
+#[test]
+fn a_side_that_is_neither_b_nor_s_is_content_and_the_rest_is_read() {
+    let out = TempFile::new(b"");
+    let seen = see_file(&sides_that_are_none(), &["--bbo-out", out.path()]);
+    assert_eq!((seen.exit, seen.errors.as_str()), (Exit::Success, ""));
+    let feed = &seen.summary().feed;
+    assert_eq!((feed.messages, feed.errors.total(), feed.errors.bad_side), (64, 3, 3));
+    for index in 60..63 {
+        let says = format!("message {index}: order 9001 has the side '?', neither 'B' nor 'S'");
+        assert!(seen.out.contains(&says), "{says}\n{}", seen.out);
+    }
+    let csv = fs::read_to_string(&out.0).unwrap();
+    let indices: Vec<_> = csv.lines().skip(56).map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!(indices, ["60", "61", "62", "63"], "each has its row");
+    assert_eq!(see_file(&sides_that_are_none(), &["--strict"]).exit, Exit::Content);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use bevy_ecs::component::Component;
 
 use crate::price::{Price, Qty, Side};
 use crate::wire::OrderRef;
-use crate::wire::itch::Message;
+use crate::wire::itch::{BadSide, Message};
 
 mod change;
 mod ladder;
@@ -146,6 +146,9 @@ impl OrderBook {
             Message::OrderCancel(cancel) => self.cancel(cancel.reference, cancel.qty),
             Message::OrderExecutedWithPrice(executed) => {
                 self.execute_with_price(executed.reference, executed.qty, executed.price)
+            }
+            Message::BadSide(BadSide { reference, byte, .. }) => {
+                Applied::refused(BookError::BadSide { reference: *reference, byte: *byte })
             }
             _ => Applied::NOTHING,
         }

@@ -172,6 +172,8 @@ pub struct ErrorCounts {
     pub over_cancel: u64,
     /// [`BookError::NoShares`].
     pub no_shares: u64,
+    /// [`BookError::BadSide`].
+    pub bad_side: u64,
 }
 
 impl ErrorCounts {
@@ -183,6 +185,7 @@ impl ErrorCounts {
             + self.over_execution
             + self.over_cancel
             + self.no_shares
+            + self.bad_side
     }
 }
 
@@ -206,6 +209,7 @@ impl FeedStats {
             BookError::OverExecution { .. } => &mut self.errors.over_execution,
             BookError::OverCancel { .. } => &mut self.errors.over_cancel,
             BookError::NoShares { .. } => &mut self.errors.no_shares,
+            BookError::BadSide { .. } => &mut self.errors.bad_side,
         } += 1;
     }
 }

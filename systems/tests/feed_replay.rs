@@ -12,7 +12,8 @@ use onbeat_systems::feed::{
 use onbeat_systems::instrument::Locate;
 use onbeat_systems::price::{MarketTime, Price, Qty, Side};
 use onbeat_systems::wire::itch::{
-    AddOrder, Frames, Header, MatchNumber, Message, OrderDelete, OrderExecuted, OrderRef, Trade,
+    AddOrder, BadSide, Frames, Header, MatchNumber, Message, OrderDelete, OrderExecuted, OrderRef,
+    Trade,
 };
 
 const FEED: &[u8] = include_bytes!("../../examples/data/aapl-20190130.itch");
@@ -183,6 +184,7 @@ fn content_errors_are_counted_and_the_row_is_still_written() {
         over_execution: 1,
         over_cancel: 0,
         no_shares: 1,
+        bad_side: 0,
     };
     assert_eq!((stats.errors, stats.errors.total()), (expected, 4));
     assert_eq!(rig.world.resource::<BboLog>().rows().len(), 5);
@@ -201,6 +203,17 @@ fn the_first_five_content_errors_are_kept_with_their_index() {
         .collect();
     assert_eq!(first, expected);
     assert_eq!(rig.stats().errors.total(), 7);
+}
+
+#[test]
+fn an_order_without_a_side_is_a_content_error_and_has_its_row() {
+    let bad = BadSide { header: header(40), kind: b'A', reference: OrderRef(2), byte: b'?' };
+    let rig = Rig::feed([add(1, Side::Buy, 100, 30), Message::BadSide(bad)]);
+    let stats = rig.stats();
+    assert_eq!((stats.messages, stats.applied, stats.errors.bad_side), (2, 1, 1));
+    let error = BookError::BadSide { reference: OrderRef(2), byte: b'?' };
+    assert_eq!(stats.first_errors().collect::<Vec<_>>(), [ContentError { index: 1, error }]);
+    assert_eq!(rig.world.resource::<BboLog>().rows().len(), 2);
 }
 
 #[test]

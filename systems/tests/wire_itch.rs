@@ -159,11 +159,18 @@ fn a_type_outside_the_table_is_unknown() {
 }
 
 #[test]
-fn a_side_that_is_neither_is_named() {
-    let mut bytes = [b'B'; 36];
-    bytes[0] = b'A';
-    bytes[19] = b'X';
-    assert_eq!(decode(&bytes), Err(ItchError::BadSide { kind: b'A', byte: b'X' }));
+fn a_side_that_is_neither_is_a_message_of_its_own() {
+    for (kind, length) in [(b'A', 36), (b'F', 40), (b'P', 44)] {
+        let mut bytes = vec![0; length];
+        bytes[0] = kind;
+        bytes[2] = 14;
+        bytes[18] = 7;
+        bytes[19] = b'X';
+        let Ok(Message::BadSide(bad)) = decode(&bytes) else { panic!("the framing is whole") };
+        assert_eq!((bad.kind, bad.byte, bad.reference), (kind, b'X', OrderRef(7)));
+        assert_eq!(bad.header.locate, Locate::new(14));
+        assert!(Message::BadSide(bad).is_order_flow());
+    }
 }
 
 #[test]
@@ -237,7 +244,7 @@ proptest! {
         let (kind, length) = LENGTHS[which];
         let mut bytes = rest[..length].to_vec();
         bytes[0] = kind;
-        if let Ok(message) = decode(&bytes) && !matches!(message, Message::Other(_)) {
+        if let Ok(message) = decode(&bytes) && !matches!(message, Message::Other(_) | Message::BadSide(_)) {
             let mut again = Vec::new();
             message.encode(&mut again).unwrap();
             assert_eq!(again, bytes);

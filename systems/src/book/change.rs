@@ -126,6 +126,13 @@ pub enum BookError {
         /// The number of the new order.
         reference: OrderRef,
     },
+    /// An order or a trade whose side is neither `B` nor `S`; nothing changed.
+    BadSide {
+        /// The order's number.
+        reference: OrderRef,
+        /// What stands in the place of the side.
+        byte: u8,
+    },
 }
 
 impl fmt::Display for BookError {
@@ -142,6 +149,11 @@ impl fmt::Display for BookError {
                 write!(f, "order {reference} is cancelled for {asked} shares and has {left}")
             }
             Self::NoShares { reference } => write!(f, "order {reference} is new and has no shares"),
+            Self::BadSide { reference, byte } => write!(
+                f,
+                "order {reference} has the side '{}', neither 'B' nor 'S'",
+                byte.escape_ascii()
+            ),
         }
     }
 }

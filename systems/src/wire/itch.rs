@@ -1,7 +1,9 @@
 //! ITCH 5.0: the messages of the feed that touch a book, and the framing of its files.
 //!
 //! [`decode`] gives a [`Message`] by value. Types that touch no book are known by their length and
-//! come out as [`Message::Other`]. [`Frames`] walks a file.
+//! come out as [`Message::Other`]; an order or trade whose side is neither `B` nor `S` comes out as
+//! [`Message::BadSide`], since the next message is where it should be all the same. [`Frames`] walks a
+//! file.
 
 use core::fmt;
 
@@ -16,7 +18,7 @@ mod message;
 pub use super::{MatchNumber, OrderRef};
 pub use file::{FileError, FileErrorKind, Frame, Frames, encode_frame};
 pub use message::{
-    AddOrder, EventCode, Header, Message, OrderCancel, OrderDelete, OrderExecuted,
+    AddOrder, BadSide, EventCode, Header, Message, OrderCancel, OrderDelete, OrderExecuted,
     OrderExecutedWithPrice, OrderReplace, Other, StockDirectory, SystemEvent, Trade, TradingAction,
     TradingState,
 };
@@ -40,13 +42,6 @@ pub enum ItchError {
         /// Bytes that the message has.
         actual: usize,
     },
-    /// The side is neither `B` nor `S`.
-    BadSide {
-        /// The type byte.
-        kind: u8,
-        /// The side byte.
-        byte: u8,
-    },
 }
 
 impl fmt::Display for ItchError {
@@ -60,12 +55,6 @@ impl fmt::Display for ItchError {
                 f,
                 "message '{}' has {actual} bytes, its type has {expected}",
                 kind.escape_ascii()
-            ),
-            Self::BadSide { kind, byte } => write!(
-                f,
-                "message '{}' has the side '{}', neither 'B' nor 'S'",
-                kind.escape_ascii(),
-                byte.escape_ascii()
             ),
         }
     }
@@ -92,16 +81,14 @@ impl core::error::Error for ItchError {}
 pub fn decode(bytes: &[u8]) -> Result<Message, ItchError> {
     let Some(&kind) = bytes.first() else { return Err(ItchError::Empty) };
     match kind {
-        b'A' => exact::<36>(bytes).and_then(|body| add(body, None)),
+        b'A' => exact::<36>(bytes).map(|body| add(body, None)),
         b'D' => exact(bytes).map(delete),
         b'U' => exact(bytes).map(replace),
         b'E' => exact(bytes).map(executed),
         b'X' => exact(bytes).map(cancel),
-        b'F' => {
-            exact::<40>(bytes).and_then(|body| add(body, Some(Alpha::from_wire(take(body, 36)))))
-        }
+        b'F' => exact::<40>(bytes).map(|body| add(body, Some(Alpha::from_wire(take(body, 36))))),
         b'C' => exact(bytes).map(executed_with_price),
-        b'P' => exact(bytes).and_then(trade),
+        b'P' => exact(bytes).map(trade),
         b'S' => exact(bytes).map(system_event),
         b'R' => exact(bytes).map(directory),
         b'H' => exact(bytes).map(trading_action),
@@ -142,29 +129,38 @@ fn price_at<const N: usize>(body: &[u8; N], at: usize) -> Price {
     Price::from_ticks(i64::from(u32_at(body, at)))
 }
 
+/// The side stands at the same place in `A`, `F` and `P`.
 #[inline(always)]
-fn side_at<const N: usize>(body: &[u8; N], at: usize) -> Result<Side, ItchError> {
-    match body[at] {
-        b'B' => Ok(Side::Buy),
-        b'S' => Ok(Side::Sell),
-        byte => Err(ItchError::BadSide { kind: body[0], byte }),
+fn side<const N: usize>(body: &[u8; N]) -> Option<Side> {
+    match body[19] {
+        b'B' => Some(Side::Buy),
+        b'S' => Some(Side::Sell),
+        _ => None,
     }
 }
 
+#[cold]
+fn bad_side<const N: usize>(body: &[u8; N]) -> Message {
+    Message::BadSide(BadSide {
+        header: header(body),
+        kind: body[0],
+        reference: reference_at(body, 11),
+        byte: body[19],
+    })
+}
+
 #[inline(always)]
-fn add<const N: usize>(
-    body: &[u8; N],
-    attribution: Option<Alpha<4>>,
-) -> Result<Message, ItchError> {
-    Ok(Message::AddOrder(AddOrder {
+fn add<const N: usize>(body: &[u8; N], attribution: Option<Alpha<4>>) -> Message {
+    let Some(side) = side(body) else { return bad_side(body) };
+    Message::AddOrder(AddOrder {
         header: header(body),
         reference: reference_at(body, 11),
-        side: side_at(body, 19)?,
+        side,
         qty: qty_at(body, 20),
         symbol: Symbol::from_wire(take(body, 24)),
         price: price_at(body, 32),
         attribution,
-    }))
+    })
 }
 
 #[inline(always)]
@@ -214,16 +210,17 @@ fn replace(body: &[u8; 35]) -> Message {
     })
 }
 
-fn trade(body: &[u8; 44]) -> Result<Message, ItchError> {
-    Ok(Message::Trade(Trade {
+fn trade(body: &[u8; 44]) -> Message {
+    let Some(side) = side(body) else { return bad_side(body) };
+    Message::Trade(Trade {
         header: header(body),
         reference: reference_at(body, 11),
-        side: side_at(body, 19)?,
+        side,
         qty: qty_at(body, 20),
         symbol: Symbol::from_wire(take(body, 24)),
         price: price_at(body, 32),
         match_number: MatchNumber(u64_at(body, 36)),
-    }))
+    })
 }
 
 fn system_event(body: &[u8; 12]) -> Message {

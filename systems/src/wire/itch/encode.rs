@@ -11,7 +11,7 @@ impl Message {
     /// # Errors
     ///
     /// When a field does not fit: quantities and prices have 32 bits, times 48. A
-    /// [`Message::Other`] has no body to write. `out` is then as it was.
+    /// [`Message::Other`] and a [`Message::BadSide`] have no body to write. `out` is then as it was.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         append(out, |out| {
             put_header(out, self.kind(), self.header())?;
@@ -80,7 +80,7 @@ fn put_body(out: &mut Vec<u8>, message: &Message) -> Result<(), EncodeError> {
             put_shown(out, trade.side, trade.qty, trade.symbol, trade.price)?;
             put_u64(out, trade.match_number.0);
         }
-        Message::Other(_) => return Err(EncodeError { field: "body" }),
+        Message::BadSide(_) | Message::Other(_) => return Err(EncodeError { field: "body" }),
     }
     Ok(())
 }

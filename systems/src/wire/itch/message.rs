@@ -38,6 +38,8 @@ pub enum Message {
     OrderReplace(OrderReplace),
     /// `P`: an execution against an order that the book does not show.
     Trade(Trade),
+    /// `A`, `F` or `P` with a side that is neither `B` nor `S`: nothing can be done with it.
+    BadSide(BadSide),
     /// A known type that touches no book.
     Other(Other),
 }
@@ -218,6 +220,19 @@ pub struct Trade {
     pub match_number: MatchNumber,
 }
 
+/// An order or a trade whose side is neither `B` nor `S`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadSide {
+    /// The header.
+    pub header: Header,
+    /// The type byte.
+    pub kind: u8,
+    /// The order.
+    pub reference: OrderRef,
+    /// What stands in the place of the side.
+    pub byte: u8,
+}
+
 /// A known type that touches no book; its body is not kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Other {
@@ -242,6 +257,7 @@ impl Message {
             Self::OrderDelete(message) => message.header,
             Self::OrderReplace(message) => message.header,
             Self::Trade(message) => message.header,
+            Self::BadSide(message) => message.header,
             Self::Other(message) => message.header,
         }
     }
@@ -273,6 +289,7 @@ impl Message {
             Self::OrderDelete(_) => b'D',
             Self::OrderReplace(_) => b'U',
             Self::Trade(_) => b'P',
+            Self::BadSide(message) => message.kind,
             Self::Other(message) => message.kind,
         }
     }
