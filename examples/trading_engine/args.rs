@@ -32,7 +32,7 @@ pub(crate) struct Args {
 
     /// How fast to replay: `N` times the recorded speed, or `max`, which waits for nothing. At `max` an
     /// order meets a book that has moved on by chance, so fills vary from run to run; the book does
-    /// not.
+    /// not. A silence of the market of more than 10 s is skipped.
     #[arg(long, value_name = "max|N", default_value = "10")]
     pub(crate) speed: Speed,
 
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     pub(crate) exchange_stops_after: Option<u64>,
 
     /// Exit with 3 when a feed message has wrong content: it names an unknown order, executes more than
-    /// is left, uses a reference twice, or has a side that is neither B nor S. Without this, such
+    /// is left, uses a reference twice, has a side that is neither B nor S, or a time beyond 24 hours. Without this, such
     /// messages are counted and the first five named.
     #[arg(long)]
     pub(crate) strict: bool,

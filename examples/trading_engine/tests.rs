@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{PoisonError, RwLock};
 use std::thread;
 
-use onbeat_systems::price::{Price, Qty, Side};
+use onbeat_systems::price::{MarketTime, Price, Qty, Side};
 use onbeat_systems::risk::Refusal;
 use onbeat_systems::wire::itch::{
     AddOrder, Frames, Header, MatchNumber, Message, OrderDelete, OrderExecuted, OrderRef,
@@ -392,6 +392,28 @@ fn a_side_that_is_neither_b_nor_s_is_content_and_the_rest_is_read() {
     let indices: Vec<_> = csv.lines().skip(56).map(|row| row.split(',').next().unwrap()).collect();
     assert_eq!(indices, ["60", "61", "62", "63"], "each has its row");
     assert_eq!(see_file(&sides_that_are_none(), &["--strict"]).exit, Exit::Content);
+}
+
+#[test]
+fn wrong_timestamps_do_not_stall_a_paced_run_and_those_beyond_the_day_are_content() {
+    const DAY_NS: u64 = 86_400_000_000_000;
+    let mut file = bundled_start(60);
+    let opening_ns = header().timestamp.ns();
+    // Two beyond the day, one at its end, one before the opening, and back to it.
+    for (place, ns) in [DAY_NS, (1 << 48) - 1, DAY_NS - 1, 1, opening_ns].into_iter().enumerate() {
+        let Message::AddOrder(mut bid) = add(9_001 + place as u64, 100) else { unreachable!() };
+        bid.header.timestamp = MarketTime::from_ns(ns);
+        push(&mut file, &Message::AddOrder(bid));
+    }
+    let (file, out) = (TempFile::new(&file), TempFile::new(b""));
+    let seen = see(&["--speed", "1", "--feed", file.path(), "--bbo-out", out.path()]);
+    assert_eq!((seen.exit, seen.errors.as_str()), (Exit::Success, ""));
+    let feed = &seen.summary().feed;
+    assert_eq!((feed.messages, feed.errors.total(), feed.errors.time_beyond_day), (65, 2, 2));
+    assert!(seen.out.contains("message 60: its timestamp of 86400000000000 ns"), "{}", seen.out);
+    assert_eq!(fs::read_to_string(&out.0).unwrap().lines().count(), 1 + 55 + 5);
+    let strict = see(&["--speed", "1", "--feed", file.path(), "--strict"]);
+    assert_eq!(strict.exit, Exit::Content);
 }
 
 #[test]

@@ -88,7 +88,7 @@ impl InstrumentIndex {
     }
 }
 
-/// The market's time: the latest timestamp that the feed has shown.
+/// The market's time: the latest timestamp of the day that the feed has shown.
 #[derive(Resource, Clone, Copy, Default, Debug)]
 pub struct MarketClock {
     /// Nanoseconds since midnight of the trading day.
@@ -155,11 +155,37 @@ pub struct FeedStats {
 pub struct ContentError {
     /// Which message of the feed it is.
     pub index: u64,
-    /// What it could not do.
-    pub error: BookError,
+    /// What is wrong with it.
+    pub error: FeedError,
 }
 
-/// How often each kind of content error came.
+/// What is wrong with the content of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FeedError {
+    /// The book cannot do it, or only in part.
+    Book(BookError),
+    /// It is stamped with a time that is none of the day. It is booked, and the market's clock stays.
+    TimeBeyondDay {
+        /// The timestamp.
+        timestamp: MarketTime,
+    },
+}
+
+impl fmt::Display for FeedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Book(error) => error.fmt(f),
+            Self::TimeBeyondDay { timestamp } => {
+                write!(f, "its timestamp of {} ns is beyond 24 hours", timestamp.ns())
+            }
+        }
+    }
+}
+
+impl core::error::Error for FeedError {}
+
+/// How often each kind of content error came. A message counts once, for what the book says of it
+/// before what its time is.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ErrorCounts {
     /// [`BookError::UnknownOrder`].
@@ -174,6 +200,8 @@ pub struct ErrorCounts {
     pub no_shares: u64,
     /// [`BookError::BadSide`].
     pub bad_side: u64,
+    /// [`FeedError::TimeBeyondDay`].
+    pub time_beyond_day: u64,
 }
 
 impl ErrorCounts {
@@ -186,6 +214,7 @@ impl ErrorCounts {
             + self.over_cancel
             + self.no_shares
             + self.bad_side
+            + self.time_beyond_day
     }
 }
 
@@ -199,17 +228,20 @@ impl FeedStats {
     }
 
     #[cold]
-    fn count_error(&mut self, index: u64, error: BookError) {
+    fn count_error(&mut self, index: u64, error: FeedError) {
         if let Some(place) = self.first.iter_mut().find(|place| place.is_none()) {
             *place = Some(ContentError { index, error });
         }
         *match error {
-            BookError::UnknownOrder { .. } => &mut self.errors.unknown_order,
-            BookError::DuplicateReference { .. } => &mut self.errors.duplicate_reference,
-            BookError::OverExecution { .. } => &mut self.errors.over_execution,
-            BookError::OverCancel { .. } => &mut self.errors.over_cancel,
-            BookError::NoShares { .. } => &mut self.errors.no_shares,
-            BookError::BadSide { .. } => &mut self.errors.bad_side,
+            FeedError::TimeBeyondDay { .. } => &mut self.errors.time_beyond_day,
+            FeedError::Book(error) => match error {
+                BookError::UnknownOrder { .. } => &mut self.errors.unknown_order,
+                BookError::DuplicateReference { .. } => &mut self.errors.duplicate_reference,
+                BookError::OverExecution { .. } => &mut self.errors.over_execution,
+                BookError::OverCancel { .. } => &mut self.errors.over_cancel,
+                BookError::NoShares { .. } => &mut self.errors.no_shares,
+                BookError::BadSide { .. } => &mut self.errors.bad_side,
+            },
         } += 1;
     }
 }
@@ -254,32 +286,48 @@ pub fn apply_feed(
     }
     output.stats.messages += inbox.len() as u64;
     for event in inbox.events.drain(..) {
-        let timestamp = event.message.timestamp();
-        output.clock.now = output.clock.now.max(timestamp);
-        if !event.message.is_order_flow() {
-            continue;
+        let mut error = output.keep_time(event.message.timestamp());
+        if event.message.is_order_flow()
+            && let Some(instrument) = index.entity(event.message.locate())
+            && let Ok(mut book) = books.get_mut(instrument)
+        {
+            error = output.book(&event, instrument, &mut book).or(error);
         }
-        let Some(instrument) = index.entity(event.message.locate()) else { continue };
-        let Ok(mut book) = books.get_mut(instrument) else { continue };
-        output.book(&event, instrument, &mut book);
+        if let Some(error) = error {
+            output.stats.count_error(event.index, error);
+        }
     }
 }
 
 impl FeedOutput<'_> {
-    /// Books one event and writes what came of it.
+    /// Moves the market's clock. It counts as changed whatever the time: the feed has moved.
     #[inline]
-    fn book(&mut self, event: &FeedEvent, instrument: Entity, book: &mut OrderBook) {
+    fn keep_time(&mut self, timestamp: MarketTime) -> Option<FeedError> {
+        let now = &mut self.clock.now;
+        if !timestamp.is_within_day() {
+            return Some(FeedError::TimeBeyondDay { timestamp });
+        }
+        *now = timestamp.max(*now);
+        None
+    }
+
+    /// Books one event and writes what came of it. Gives back what it could not do.
+    #[inline]
+    fn book(
+        &mut self,
+        event: &FeedEvent,
+        instrument: Entity,
+        book: &mut OrderBook,
+    ) -> Option<FeedError> {
         let before = book.bbo();
         let Applied { change, error } = book.apply(&event.message);
         let bbo = book.bbo();
         let FeedEvent { index, message, stamp_ns } = *event;
         let timestamp = message.timestamp();
-        if let Some(error) = error {
-            self.stats.count_error(index, error);
-        }
+        let error = error.map(FeedError::Book);
         self.log.record(event, &bbo);
         if change.is_none() {
-            return;
+            return error;
         }
         self.stats.applied += 1;
         self.book_events.write(BookEvent { instrument, index, timestamp, stamp_ns, change });
@@ -287,5 +335,6 @@ impl FeedOutput<'_> {
             let changed = BboChanged { instrument, index, timestamp, stamp_ns, before, bbo };
             self.bbo_events.write(changed);
         }
+        error
     }
 }

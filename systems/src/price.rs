@@ -129,6 +129,9 @@ impl Side {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct MarketTime(u64);
 
+/// Nanoseconds of a day.
+const DAY_NS: u64 = 86_400_000_000_000;
+
 impl MarketTime {
     /// `ns` nanoseconds since midnight.
     #[must_use]
@@ -140,6 +143,20 @@ impl MarketTime {
     #[must_use]
     pub const fn ns(self) -> u64 {
         self.0
+    }
+
+    /// Whether this is a moment of the day: before the next midnight. The feed's field holds more than
+    /// three days, so a wrong timestamp can lie outside.
+    ///
+    /// ```
+    /// use onbeat_systems::price::MarketTime;
+    ///
+    /// assert!(MarketTime::from_ns(86_399_999_999_999).is_within_day());
+    /// assert!(!MarketTime::from_ns(86_400_000_000_000).is_within_day());
+    /// ```
+    #[must_use]
+    pub const fn is_within_day(self) -> bool {
+        self.0 < DAY_NS
     }
 }
 

@@ -6,8 +6,8 @@ use bevy_ecs::schedule::{Schedule, SingleThreadedExecutor};
 use bevy_ecs::world::World;
 use onbeat_systems::book::{BookError, OrderBook};
 use onbeat_systems::feed::{
-    BboChanged, BboLog, BookEvent, ContentError, ErrorCounts, FeedEvent, FeedInbox, FeedStats,
-    InstrumentIndex, MarketClock, apply_feed, install,
+    BboChanged, BboLog, BookEvent, ContentError, ErrorCounts, FeedError, FeedEvent, FeedInbox,
+    FeedStats, InstrumentIndex, MarketClock, apply_feed, install,
 };
 use onbeat_systems::instrument::Locate;
 use onbeat_systems::price::{MarketTime, Price, Qty, Side};
@@ -185,6 +185,7 @@ fn content_errors_are_counted_and_the_row_is_still_written() {
         over_cancel: 0,
         no_shares: 1,
         bad_side: 0,
+        time_beyond_day: 0,
     };
     assert_eq!((stats.errors, stats.errors.total()), (expected, 4));
     assert_eq!(rig.world.resource::<BboLog>().rows().len(), 5);
@@ -198,7 +199,7 @@ fn the_first_five_content_errors_are_kept_with_their_index() {
     let expected: Vec<_> = (0..5)
         .map(|index| ContentError {
             index,
-            error: BookError::UnknownOrder { reference: OrderRef(100 + index) },
+            error: FeedError::Book(BookError::UnknownOrder { reference: OrderRef(100 + index) }),
         })
         .collect();
     assert_eq!(first, expected);
@@ -211,7 +212,7 @@ fn an_order_without_a_side_is_a_content_error_and_has_its_row() {
     let rig = Rig::feed([add(1, Side::Buy, 100, 30), Message::BadSide(bad)]);
     let stats = rig.stats();
     assert_eq!((stats.messages, stats.applied, stats.errors.bad_side), (2, 1, 1));
-    let error = BookError::BadSide { reference: OrderRef(2), byte: b'?' };
+    let error = FeedError::Book(BookError::BadSide { reference: OrderRef(2), byte: b'?' });
     assert_eq!(stats.first_errors().collect::<Vec<_>>(), [ContentError { index: 1, error }]);
     assert_eq!(rig.world.resource::<BboLog>().rows().len(), 2);
 }
@@ -232,6 +233,27 @@ fn messages_of_other_instruments_are_skipped() {
 fn the_market_clock_never_goes_back() {
     let rig = Rig::feed([trade(), delete(1)]);
     assert_eq!(rig.world.resource::<MarketClock>().now, MarketTime::from_ns(70));
+}
+
+#[test]
+fn a_time_beyond_the_day_is_a_content_error_that_is_booked_and_moves_no_clock() {
+    const DAY_NS: u64 = 86_400_000_000_000;
+    let rig =
+        Rig::feed([trade(), add(DAY_NS, Side::Buy, 100, 30), add(DAY_NS - 1, Side::Buy, 100, 30)]);
+    assert_eq!((rig.stats().applied, rig.stats().errors.time_beyond_day), (2, 1));
+    let error = FeedError::TimeBeyondDay { timestamp: MarketTime::from_ns(DAY_NS) };
+    assert_eq!(rig.stats().first_errors().collect::<Vec<_>>(), [ContentError { index: 1, error }]);
+    assert_eq!(rig.world.resource::<MarketClock>().now, MarketTime::from_ns(DAY_NS - 1));
+    assert_eq!(rig.world.resource::<BboLog>().rows().len(), 3);
+}
+
+#[test]
+fn a_message_with_two_faults_counts_once() {
+    let rig = Rig::feed([Message::OrderDelete(OrderDelete {
+        header: header(u64::MAX >> 16),
+        reference: OrderRef(9),
+    })]);
+    assert_eq!((rig.stats().errors.total(), rig.stats().errors.unknown_order), (1, 1));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! - [`door`]: a listener and the one client that it lets in;
 //! - [`session`]: the server's side of SoupBinTCP;
 //! - [`order_port`]: OUCH in, reports out;
+//! - [`pace`]: when each feed message is due;
 //! - [`matching`]: the fill model.
 
 use std::io;
@@ -25,10 +26,12 @@ use crate::args::Speed;
 use crate::feed_file::{FeedFile, FeedFileError};
 use door::Door;
 use order_port::OrderPort;
+use pace::Pace;
 
 mod door;
 mod matching;
 mod order_port;
+mod pace;
 mod session;
 
 pub(crate) use door::ListenError;
@@ -104,7 +107,7 @@ impl Exchange {
             port: OrderPort::new(config.symbol),
             phase: Phase::Waiting,
             next: None,
-            first_ns: None,
+            pace: Pace::new(config.speed),
             sent: 0,
             reports: Vec::new(),
             stop: Arc::clone(&stop),
@@ -163,10 +166,9 @@ struct Floor {
     orders: Door,
     port: OrderPort,
     phase: Phase,
-    /// The message that is sent next; its bytes are in the file's buffer.
-    next: Option<Message>,
-    /// The timestamp of the first message.
-    first_ns: Option<u64>,
+    /// The message that is sent next, and when; its bytes are in the file's buffer.
+    next: Option<(Message, Instant)>,
+    pace: Pace,
     sent: u64,
     /// Reports on their way to the order session, as packets.
     reports: Vec<u8>,
@@ -240,7 +242,9 @@ impl Floor {
             }
             if self.next.is_none() {
                 match self.config.file.next() {
-                    Ok(Some(message)) => self.next = Some(message),
+                    Ok(Some(message)) => {
+                        self.next = Some((message, self.pace.due(message.timestamp(), opened)));
+                    }
                     Ok(None) => return Progress::End(Ending::Complete),
                     Err(FeedFileError::Framing(error)) => {
                         return Progress::End(Ending::BadFile(error));
@@ -248,8 +252,7 @@ impl Floor {
                     Err(FeedFileError::Io(error)) => return Progress::End(Ending::Failed(error)),
                 }
             }
-            let Some(message) = self.next else { continue };
-            let due = self.due(&message, opened);
+            let Some((message, due)) = self.next else { continue };
             if due > now {
                 return Progress::Wait(due);
             }
@@ -265,16 +268,11 @@ impl Floor {
         }
     }
 
-    /// When a message is due: at its distance from the first one, divided by the speed.
-    fn due(&mut self, message: &Message, opened: Instant) -> Instant {
-        let at_ns = message.timestamp().ns();
-        let first_ns = *self.first_ns.get_or_insert(at_ns);
-        opened + self.config.speed.scale(Duration::from_nanos(at_ns.saturating_sub(first_ns)))
-    }
-
     /// Moves the exchange's time and its book.
     fn replay(&mut self, message: &Message) {
-        self.port.set_time(message.timestamp());
+        if message.timestamp().is_within_day() {
+            self.port.set_time(message.timestamp());
+        }
         if message.locate() == self.config.locate && message.is_order_flow() {
             let reports = &mut self.reports;
             self.port.apply(message, &mut |report| soup::encode_sequenced(reports, report));
