@@ -6,6 +6,7 @@ use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use onbeat_systems::instrument::Symbol;
+use onbeat_systems::price::MarketTime;
 use onbeat_systems::wire::itch::{self, FileError, FileErrorKind, Message, StockDirectory};
 
 /// Bytes read from the file at once.
@@ -120,23 +121,50 @@ impl<R: Read> FeedFile<R> {
     }
 }
 
-/// The directory message of `symbol`, or the first one where none is named.
-///
-/// # Errors
-///
-/// When the file ends to make sense before.
-pub(crate) fn find_instrument<R: Read>(
-    file: &mut FeedFile<R>,
-    symbol: Option<Symbol>,
-) -> Result<Option<StockDirectory>, FeedFileError> {
-    while let Some(message) = file.next()? {
-        if let Message::StockDirectory(directory) = message
-            && symbol.is_none_or(|symbol| symbol == directory.symbol)
-        {
-            return Ok(Some(directory));
+/// What a look for an instrument has found in a file.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// The directory message that was looked for.
+    pub(crate) directory: Option<StockDirectory>,
+    /// The messages up to it, or up to where the file ends or breaks.
+    pub(crate) messages: u64,
+    /// The timestamp of the last of them.
+    pub(crate) last: Option<MarketTime>,
+    /// The symbols that other directory messages name, the first few.
+    pub(crate) others: Vec<Symbol>,
+    /// Why the file could not be read on.
+    pub(crate) error: Option<FeedFileError>,
+}
+
+impl Survey {
+    /// How many other symbols are kept.
+    const OTHERS: usize = 5;
+
+    /// Looks for the directory message of `symbol`, or for the first one where none is named.
+    pub(crate) fn of<R: Read>(file: &mut FeedFile<R>, symbol: Option<Symbol>) -> Self {
+        let mut survey = Self::default();
+        loop {
+            let message = match file.next() {
+                Ok(Some(message)) => message,
+                Ok(None) => return survey,
+                Err(error) => {
+                    survey.error = Some(error);
+                    return survey;
+                }
+            };
+            survey.messages += 1;
+            survey.last = Some(message.timestamp());
+            if let Message::StockDirectory(directory) = message {
+                if symbol.is_none_or(|symbol| symbol == directory.symbol) {
+                    survey.directory = Some(directory);
+                    return survey;
+                }
+                if survey.others.len() < Self::OTHERS {
+                    survey.others.push(directory.symbol);
+                }
+            }
         }
     }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use onbeat_systems::wire::itch::StockDirectory;
 use args::Args;
 use engine::{Ended, EngineConfig, Summary};
 use exchange::{Ending, Exchange, ExchangeConfig};
-use feed_file::{FeedFile, FeedFileError, find_instrument};
+use feed_file::{FeedFile, FeedFileError, Survey};
 
 mod args;
 mod engine;
@@ -91,7 +91,7 @@ impl Failure {
 
 /// Runs exchange and engine to their end. Progress and report go to `out`, what went wrong to `errors`.
 fn run(args: &Args, handle_signals: bool, out: &mut dyn Write, errors: &mut dyn Write) -> Run {
-    match prepare(args).and_then(|prepared| trade(args, handle_signals, prepared, out)) {
+    match prepare(args, out).and_then(|prepared| trade(args, handle_signals, prepared, out)) {
         Ok((summary, failure)) => {
             let exit = failure.as_ref().map_or(Exit::Success, |failure| failure.exit);
             complain(errors, failure.as_ref());
@@ -118,7 +118,9 @@ struct Prepared {
     bbo_out: Option<File>,
 }
 
-fn prepare(args: &Args) -> Result<Prepared, Failure> {
+/// Finds what to trade, and opens what a run reads and writes. What there is to report of a file that
+/// is damaged before that goes to `out`.
+fn prepare(args: &Args, out: &mut dyn Write) -> Result<Prepared, Failure> {
     let path = args.feed.display();
     if std::fs::metadata(&args.feed).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(Failure::set_up(format!("the feed {path} is not a regular file")));
@@ -127,30 +129,40 @@ fn prepare(args: &Args) -> Result<Prepared, Failure> {
         FeedFile::open(&args.feed)
             .map_err(|error| Failure::set_up(format!("the feed {path} cannot be read: {error}")))
     };
-    let directory = match find_instrument(&mut open()?, args.symbol) {
-        Ok(Some(directory)) => directory,
-        Ok(None) => {
-            return Err(Failure::set_up(match args.symbol {
-                Some(symbol) => format!("the feed {path} has no directory message of {symbol}"),
-                None => {
-                    format!("the feed {path} has no directory message, so nothing to trade")
-                }
-            }));
-        }
-        Err(FeedFileError::Framing(error)) => {
-            let message = format!(
-                "the feed {path} is damaged: {error}; none of the {} messages before it names what \
-                 to trade",
-                error.index
-            );
-            return Err(Failure { exit: Exit::Framing, message });
-        }
-        Err(FeedFileError::Io(error)) => {
-            return Err(Failure::set_up(format!("the feed {path} cannot be read: {error}")));
-        }
+    let survey = Survey::of(&mut open()?, args.symbol);
+    let Some(directory) = survey.directory else {
+        return Err(nothing_to_trade(args, &survey, out));
     };
     let bbo_out = args.bbo_out.as_deref().map(|out| open_output(out, &args.feed)).transpose()?;
     Ok(Prepared { directory, file: open()?, bbo_out })
+}
+
+/// Why a file that names no instrument, or not the one that is asked for, cannot be traded.
+fn nothing_to_trade(args: &Args, survey: &Survey, out: &mut dyn Write) -> Failure {
+    let path = args.feed.display();
+    let wanted = args.symbol.map_or_else(String::new, |symbol| format!(" of {symbol}"));
+    match &survey.error {
+        Some(FeedFileError::Framing(error)) => {
+            // The exit code says it too, where nobody reads.
+            let _ = report::write_untraded(out, args.symbol, survey);
+            let message = format!(
+                "the feed {path} is damaged: {error}; there is no directory message{wanted} before \
+                 it, so nothing to trade"
+            );
+            Failure { exit: Exit::Framing, message }
+        }
+        Some(FeedFileError::Io(error)) => {
+            Failure::set_up(format!("the feed {path} cannot be read: {error}"))
+        }
+        None => {
+            let others: Vec<_> = survey.others.iter().map(ToString::to_string).collect();
+            let instead = match others.as_slice() {
+                [] => ", so nothing to trade".to_owned(),
+                others => format!("; it names {}", others.join(", ")),
+            };
+            Failure::set_up(format!("the feed {path} has no directory message{wanted}{instead}"))
+        }
+    }
 }
 
 /// Opens the file for `--bbo-out` and leaves its content alone: it is replaced when there is something

@@ -9,6 +9,7 @@ use onbeat_systems::risk::TripReason;
 
 use crate::args::Speed;
 use crate::engine::Summary;
+use crate::feed_file::Survey;
 
 /// Writes the report.
 ///
@@ -33,6 +34,25 @@ pub(crate) fn write_report(
              chance, so\nfills and profit vary from run to run. The book and --bbo-out do not."
         )?;
     }
+    out.flush()
+}
+
+/// Writes what there is to report of a file that is damaged before it names what to trade.
+///
+/// # Errors
+///
+/// When `out` cannot be written.
+pub(crate) fn write_untraded(
+    out: &mut dyn Write,
+    symbol: Option<Symbol>,
+    survey: &Survey,
+) -> io::Result<()> {
+    let symbol = symbol.map_or_else(|| "nothing".to_owned(), |symbol| symbol.to_string());
+    let last = survey.last.map_or_else(String::new, |last| format!(" at {last}"));
+    writeln!(out, "\n{symbol}{last}: the feed broke off, because the file is damaged")?;
+    writeln!(out, "feed       {} messages before it", survey.messages)?;
+    writeln!(out, "book       none: no message names what to trade")?;
+    writeln!(out, "orders     0 sent")?;
     out.flush()
 }
 

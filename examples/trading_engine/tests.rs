@@ -241,7 +241,7 @@ fn a_missing_or_empty_file_is_named() {
 
 #[test]
 fn an_unknown_symbol_is_named() {
-    assert_set_up_fails(&see(&["--symbol", "MSFT"]), "no directory message of MSFT");
+    assert_set_up_fails(&see(&["--symbol", "MSFT"]), "no directory message of MSFT; it names AAPL");
 }
 
 #[test]
@@ -317,9 +317,28 @@ fn a_type_that_is_not_in_itch_ends_the_run_with_offset_and_index() {
 
 #[test]
 fn a_file_that_is_damaged_before_it_names_an_instrument_is_a_damaged_file() {
-    let seen = see_file(b"\x00\x01?", &[]);
+    let damage: &[u8] = b"\x00\x01?";
+    let directory = Frames::new(&bundled())
+        .position(|frame| frame.unwrap().bytes[0] == b'R')
+        .expect("the bundled file names an instrument");
+    for messages in [0, directory] {
+        let good = bundled_start(messages);
+        let seen = see_file(&[&good, damage].concat(), &[]);
+        assert_eq!(seen.exit, Exit::Framing);
+        let place = format!("message {messages} at offset {}", good.len());
+        assert!(seen.errors.contains(&place), "{}", seen.errors);
+        let before = format!("feed       {messages} messages before it");
+        assert!(seen.out.contains(&before), "{}", seen.out);
+    }
+}
+
+#[test]
+fn a_file_that_is_damaged_before_it_names_the_symbol_asked_for_says_so() {
+    let good = bundled_start(100);
+    let seen = see_file(&[&good, b"\x00".as_slice()].concat(), &["--symbol", "MSFT"]);
     assert_eq!(seen.exit, Exit::Framing);
-    assert!(seen.errors.contains("message 0 at offset 0"), "{}", seen.errors);
+    assert!(seen.errors.contains("no directory message of MSFT"), "{}", seen.errors);
+    assert!(seen.out.contains("100 messages before it"), "{}", seen.out);
 }
 
 /// The opening of the bundled file and seven messages that the book cannot do, in whole or in part.
@@ -452,7 +471,7 @@ fn a_parked_engine_without_a_feed_makes_fewer_than_ten_ticks_a_second() {
     let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let _watchdog = watchdog();
     let args = Args::try_parse_from(["trading_engine"]).unwrap();
-    let Prepared { directory, file, .. } = prepare(&args).unwrap();
+    let Prepared { directory, file, .. } = prepare(&args, &mut io::sink()).unwrap();
     // Connected and logged in, the engine hears nothing but heartbeats, until the exchange goes.
     let quiet = soup::HEARTBEAT_AFTER * 5 / 2;
     let exchange = Exchange::start(ExchangeConfig {
