@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// How fast to replay: `N` times the recorded speed, or `max`, which waits for nothing. At `max` an
     /// order meets a book that has moved on by chance, so fills vary from run to run; the book does
     /// not. A silence of the market of more than 10 s is skipped.
-    #[arg(long, value_name = "max|N", default_value = "10")]
+    #[arg(long, value_name = "max|N", default_value = "10", allow_negative_numbers = true)]
     pub(crate) speed: Speed,
 
     /// Spin instead of sleeping: the engine's thread takes a whole core, and looks at its sockets all
@@ -47,14 +47,16 @@ pub(crate) struct Args {
 
     /// The exchange's port for the feed; 0 lets the system choose.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
+    #[arg(value_parser = port, allow_negative_numbers = true)]
     pub(crate) feed_port: u16,
 
     /// The exchange's port for orders; 0 lets the system choose.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
+    #[arg(value_parser = port, allow_negative_numbers = true)]
     pub(crate) order_port: u16,
 
     /// Have the exchange drop both connections after N feed messages, to see what the engine does.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = messages, allow_negative_numbers = true)]
     pub(crate) exchange_stops_after: Option<u64>,
 
     /// Exit with 3 when a feed message has wrong content: it names an unknown order, executes more than
@@ -78,6 +80,16 @@ Examples:
   trading_engine --bbo-out bbo.csv          compare the book with another one
   trading_engine --feed 01302019.NASDAQ_ITCH50 --symbol MSFT --speed max
   trading_engine --exchange-stops-after 5000";
+
+fn port(text: &str) -> Result<u16, String> {
+    let means = "a port is a number from 0 to 65535, and 0 lets the system choose";
+    text.parse().map_err(|_| means.to_owned())
+}
+
+fn messages(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("a number of messages is a whole number from 0 to {}", u64::MAX))
+}
 
 /// How fast the exchange replays.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,6 +168,23 @@ mod tests {
         assert_eq!("2.5".parse(), Ok(Speed::Times(2.5)));
         for text in ["0", "-1", "inf", "NaN", "fast", ""] {
             assert_eq!(text.parse::<Speed>(), Err(SpeedError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_outside_its_range_is_refused_with_the_range_also_when_it_is_negative() {
+        for (option, value, says) in [
+            ("--speed", "-1", "`max` or a number from 0.001 to 1000000"),
+            ("--speed", "0", "`max` or a number from 0.001 to 1000000"),
+            ("--feed-port", "-1", "a number from 0 to 65535"),
+            ("--order-port", "65536", "a number from 0 to 65535"),
+            ("--exchange-stops-after", "-1", "a whole number from 0"),
+            ("--exchange-stops-after", "1.5", "a whole number from 0"),
+            ("--symbol", "TOOLONGNAME", "the text has 11 bytes, the field holds 8"),
+        ] {
+            let error = Args::try_parse_from(["trading_engine", option, value]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(option) && text.contains(says), "{option} {value}: {text}");
         }
     }
 
