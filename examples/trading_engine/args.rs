@@ -73,6 +73,13 @@ Exit codes:
   2  the file is damaged: the report covers what came before
   3  with --strict: messages have wrong content
 
+The report's histograms:
+  tick duration, to last system   from the moment at which a tick freezes its clock to the end of its
+                                  systems; orders are written after that, in the same tick
+  feed read to order written      from the read that brought a message to the end of the write of the
+                                  order that it caused
+  decode to book                  from the decoding of a message to the end of the systems that book it
+
 Examples:
   trading_engine                            watch it trade for three seconds
   trading_engine --speed 1                  the same at the speed of the day

@@ -172,7 +172,14 @@ fn the_default_run_trades_on_both_sides_is_refused_and_reports() {
         assert!(seen.out.lines().any(|line| line.starts_with(part)), "{part}\n{}", seen.out);
     }
     assert_histograms_are_real(summary);
+    for histogram in HISTOGRAMS {
+        assert!(seen.out.contains(histogram), "{histogram}\n{}", seen.out);
+    }
 }
+
+/// The names of the histograms, in the report and in the help that explains them.
+const HISTOGRAMS: [&str; 3] =
+    ["tick duration, to last system ", "feed read to order written ", "decode to book "];
 
 #[track_caller]
 fn assert_histograms_are_real(summary: &Summary) {
@@ -509,6 +516,9 @@ fn the_help_names_every_argument_and_exit_code() {
     let help = Args::command().render_long_help().to_string();
     for word in ["--feed", "--symbol", "--speed", "--spin", "--bbo-out", "--strict", "Examples:"] {
         assert!(help.contains(word), "{word}\n{help}");
+    }
+    for histogram in HISTOGRAMS {
+        assert!(help.contains(histogram), "{histogram}\n{help}");
     }
     for exit in 0..=3 {
         assert!(help.contains(&format!("\n  {exit}  ")), "{exit}\n{help}");

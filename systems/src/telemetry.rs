@@ -49,7 +49,8 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// Records how long a tick took.
+    /// Records how long a tick took up to the end of its last system. What a tick does after that, such as
+    /// writing the orders, no system can measure.
     pub fn record_tick_duration(&mut self, ns: u64) {
         self.tick_duration_ns.saturating_record(ns);
     }
@@ -64,7 +65,7 @@ impl Telemetry {
         self.decode_to_book_ns.saturating_record(ns);
     }
 
-    /// Tick durations in nanoseconds.
+    /// Tick durations up to the end of the last system, in nanoseconds.
     #[must_use]
     pub const fn tick_duration_ns(&self) -> &Histogram<u64> {
         &self.tick_duration_ns
@@ -91,7 +92,7 @@ impl fmt::Display for Telemetry {
             write!(f, " {column:>12}")?;
         }
         let rows = [
-            ("tick duration", &self.tick_duration_ns),
+            ("tick duration, to last system", &self.tick_duration_ns),
             ("feed read to order written", &self.feed_to_order_ns),
             ("decode to book", &self.decode_to_book_ns),
         ];
