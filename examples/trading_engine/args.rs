@@ -32,7 +32,8 @@ pub(crate) struct Args {
 
     /// How fast to replay: `N` times the recorded speed, or `max`, which waits for nothing. At `max` an
     /// order meets a book that has moved on by chance, so fills vary from run to run; the book does
-    /// not. A silence of the market of more than 10 s is skipped.
+    /// not. A silence of the market of more than 10 s is skipped. An exchange that gets no processor
+    /// for a while puts off what follows and does not hurry, so a run takes longer on a busy machine.
     #[arg(long, value_name = "max|N", default_value = "10", allow_negative_numbers = true)]
     pub(crate) speed: Speed,
 

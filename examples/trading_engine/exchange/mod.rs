@@ -261,6 +261,7 @@ impl Floor {
                 return Progress::More;
             }
             feed.send(self.config.file.bytes());
+            self.pace.sent(due, now);
             self.sent += 1;
             self.next = None;
             self.replay(&message);

@@ -10,11 +10,19 @@ use crate::args::Speed;
 /// wrong timestamp looks the same. Nobody watches a replay that stands still.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
+/// How late a message may be before the ones behind it are put off.
+///
+/// A thread that gets no processor for a while would otherwise send all that has come due meanwhile in
+/// one go, and an engine that has as little of it would meet a market that moved without it.
+const LATENESS_MAX: Duration = Duration::from_millis(1);
+
 /// The pace of a replay: the recorded time between messages, divided by the speed.
 ///
 /// Only what lies between two messages counts, never a timestamp by itself, so one that is wrong costs
 /// its own message the pace and no other: after a jump, forward or back, the next message is paced from
 /// where the jump led. A timestamp beyond the day leads nowhere; its message is due at once.
+///
+/// A replay that falls behind does not hurry to catch up: it ends later.
 #[derive(Debug)]
 pub(super) struct Pace {
     speed: Speed,
@@ -22,12 +30,14 @@ pub(super) struct Pace {
     last: Option<MarketTime>,
     /// The recorded time up to there, without what was skipped.
     passed: Duration,
+    /// How far the rest is put off, because messages were late.
+    behind: Duration,
 }
 
 impl Pace {
     /// The pace of a replay whose first message is due when it opens.
     pub(super) const fn new(speed: Speed) -> Self {
-        Self { speed, last: None, passed: Duration::ZERO }
+        Self { speed, last: None, passed: Duration::ZERO, behind: Duration::ZERO }
     }
 
     /// When the message that follows the last one is due, in a replay that has opened at `opened`.
@@ -41,7 +51,14 @@ impl Pace {
             }
         }
         // A replay that would last longer than an `Instant` can say is paced no more.
-        opened.checked_add(self.speed.scale(self.passed)).unwrap_or(opened)
+        let due = opened.checked_add(self.speed.scale(self.passed));
+        due.and_then(|due| due.checked_add(self.behind)).unwrap_or(opened)
+    }
+
+    /// A message that was due at `due` is sent at `now`.
+    pub(super) fn sent(&mut self, due: Instant, now: Instant) {
+        let late = now.saturating_duration_since(due);
+        self.behind = self.behind.saturating_add(late.saturating_sub(LATENESS_MAX));
     }
 }
 
@@ -82,6 +99,21 @@ mod tests {
         let jump = [OPEN_NS, OPEN_NS + HOUR_NS, OPEN_NS + 1_000_000_000, OPEN_NS + 2_000_000_000];
         check(&jump, &[0, 0, 0, 100]);
         check(&[OPEN_NS, OPEN_NS + HOUR_NS, OPEN_NS + HOUR_NS + 1_000_000_000], &[0, 0, 100]);
+    }
+
+    #[test]
+    fn a_late_message_puts_off_the_ones_behind_it() {
+        let opened = Instant::now();
+        let after = |ms| opened + Duration::from_millis(ms);
+        let mut pace = Pace::new(Speed::Times(10.0));
+        let mut due = |ns| pace.due(MarketTime::from_ns(OPEN_NS + ns), opened);
+        let (first, second) = (due(0), due(1_000_000_000));
+        assert_eq!((first, second), (after(0), after(100)));
+        pace.sent(second, second + LATENESS_MAX);
+        assert_eq!(pace.due(MarketTime::from_ns(OPEN_NS + 2_000_000_000), opened), after(200));
+        pace.sent(after(200), after(270) + LATENESS_MAX);
+        let fourth = pace.due(MarketTime::from_ns(OPEN_NS + 3_000_000_000), opened);
+        assert_eq!(fourth, after(370));
     }
 
     #[test]
