@@ -26,13 +26,28 @@ const OWN_YIELD: &str = "\
 each runtime's own yield_now (async-executor has none: futures-lite's). Only tokio puts the wake off,
   until it has looked at its I/O driver: when nothing else is ready, and after event_interval polls.";
 
+const FLOOR: &str = "\
+floor: a VecDeque of indices and a Vec of boxed futures, in safe code, with a waker that does nothing; no
+  timer, socket, budget or other thread. Not a proven bound. With 1 task it also makes no turn, which
+  the runtimes do for each poll: compare with it where there are more.";
+
 /// Every question, in the order in which it is asked.
 pub(crate) fn all(size: Size) -> Vec<Question> {
     let mut questions = Vec::new();
     for (tasks, reach) in [(1, Some(0.55)), (64, Some(0.35)), (1_024, None)] {
         let work = Work::SelfWake { tasks, wakes: size.polls / tasks };
         let title = format!("poll after a self-wake, {tasks} task{}", plural(tasks));
-        questions.extend(parking_and_spinning(&title, work, reach));
+        for mut question in parking_and_spinning(&title, work, reach) {
+            let wakes = size.polls / tasks;
+            let pass = move || floor::self_wake(tasks, wakes);
+            question.contenders.push(Contender::new(
+                "floor: queue and poll alone",
+                Role::Shown,
+                pass,
+            ));
+            question.note = Some(FLOOR);
+            questions.push(question);
+        }
     }
     let work = Work::Yield { tasks: 64, yields: size.polls / 64 };
     for mut question in parking_and_spinning("yield_now, 64 tasks", work, None) {

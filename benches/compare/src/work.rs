@@ -110,7 +110,8 @@ where
     start.elapsed()
 }
 
-async fn wake_itself(wakes: usize) {
+/// A task of [`Work::SelfWake`].
+pub(crate) async fn wake_itself(wakes: usize) {
     for _ in 0..wakes {
         SelfWake::default().await;
     }
