@@ -40,6 +40,8 @@ PLANTED = [
     ("a planted fetch_add behind a call", r"lock_probe::planted_fetch_add$"),
     ("a planted swap behind a call", r"lock_probe::planted_swap$"),
     ("a planted fence behind a call", r"lock_probe::planted_fence$"),
+    ("a planted fetch_add in what catch_unwind runs", r"lock_probe::planted_in_caught$"),
+    ("a planted fetch_add behind what catch_unwind runs", r"lock_probe::planted_behind_caught$"),
 ]
 CLEAN = ("a planted function without any", r"lock_probe::planted_nothing$")
 

@@ -3,6 +3,7 @@
 //! find. As a bench it measures nothing and ends at once.
 
 use std::hint::black_box;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use bevy_ecs::world::World;
@@ -24,6 +25,8 @@ fn main() {
     black_box(planted_fetch_add(&counter));
     black_box(planted_swap(&counter));
     black_box(planted_fence(&counter));
+    black_box(planted_in_caught(&counter));
+    black_box(planted_behind_caught(&counter));
     black_box(planted_nothing(&counter));
 }
 
@@ -56,6 +59,31 @@ fn planted_fence(counter: &AtomicU64) -> u64 {
 fn full_fence(counter: &AtomicU64) -> u64 {
     fence(Ordering::SeqCst);
     counter.load(Ordering::Relaxed)
+}
+
+/// The atomic stands in a closure that `catch_unwind` runs, as a poll does.
+#[inline(never)]
+fn planted_in_caught(counter: &AtomicU64) -> u64 {
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        let before = counter.fetch_add(1, Ordering::Relaxed);
+        // Without something that may panic, the catch would be optimized away.
+        assert!(load(counter) != u64::MAX, "the counter is full");
+        before
+    }));
+    caught.map_or(0, |before| before.wrapping_mul(13))
+}
+
+/// The atomic stands behind a call from such a closure.
+#[inline(never)]
+fn planted_behind_caught(counter: &AtomicU64) -> u64 {
+    let caught = catch_unwind(AssertUnwindSafe(|| may_panic(counter)));
+    caught.map_or(0, |before| before.wrapping_mul(17))
+}
+
+#[inline(never)]
+fn may_panic(counter: &AtomicU64) -> u64 {
+    assert!(load(counter) != u64::MAX, "the counter is full");
+    fetch_add(counter)
 }
 
 #[inline(never)]
