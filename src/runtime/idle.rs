@@ -51,7 +51,12 @@ impl FrameLoop {
             let mut timers = core.timers.borrow_mut();
             timers.advance(now_ns, usize::MAX);
             let timeout = match timers.next_deadline() {
-                Some(deadline_ns) if deadline_ns <= now_ns => return Ok(()),
+                Some(deadline_ns) if deadline_ns <= now_ns => {
+                    if timers.has_due(now_ns) {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 // What happens outside holds virtual time still: no timer ends this wait.
                 Some(deadline_ns) if !core.clock.is_virtual() => {
                     Some(Duration::from_nanos(deadline_ns - now_ns))
@@ -86,9 +91,7 @@ impl FrameLoop {
         if self.has_work(core) || self.waits_outside(core) {
             return true;
         }
-        let mut timers = core.timers.borrow_mut();
-        timers.advance(core.clock.precise_ns(), usize::MAX);
-        timers.next_deadline().is_some_and(|deadline_ns| {
+        core.timers.borrow_mut().first_deadline().is_some_and(|deadline_ns| {
             core.clock.jump_to(deadline_ns);
             true
         })

@@ -68,9 +68,10 @@ pub(super) struct Lists<T, const BANKS: usize> {
     len: usize,
     /// The sentinels, then one for each entry.
     links: Vec<Link>,
-    /// For each list the deadline that was last appended; at least the tail's while the list is
-    /// *sorted*. It spares a look at the tail itself.
-    latest_ns: Box<[u64]>,
+    /// For each list that is *sorted* the deadline that was last appended, at least the tail's, which
+    /// spares a look at the tail itself; for each other occupied list a lower bound of its deadlines,
+    /// and the earliest itself unless that one has been taken out.
+    bounds_ns: Box<[u64]>,
     occupied: [u64; BANKS],
     unsorted: [u64; BANKS],
 }
@@ -84,7 +85,7 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
             vacant: NONE,
             len: 0,
             links: Self::sentinels().collect(),
-            latest_ns: vec![0; Self::SENTINELS].into_boxed_slice(),
+            bounds_ns: vec![0; Self::SENTINELS].into_boxed_slice(),
             occupied: [0; BANKS],
             unsorted: [0; BANKS],
         }
@@ -190,6 +191,15 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         occupied.then(|| self.key_of(self.links[sentinel(bank, slot)].next))
     }
 
+    /// A lower bound of the deadlines of an occupied list; the earliest itself if the list is *sorted*, or
+    /// if the earliest of those linked since it became unsorted is still there.
+    pub(super) fn bound_ns(&self, bank: u8, slot: u8) -> Option<u64> {
+        if self.unsorted(bank) >> slot & 1 != 0 {
+            return Some(self.bounds_ns[sentinel(bank, slot)]);
+        }
+        self.head(bank, slot).map(|key| key.deadline_ns)
+    }
+
     /// Puts an entry whose key nothing holds into this list.
     #[inline(always)]
     pub(super) fn link(&mut self, index: u32, deadline_ns: u64, bank: u8, slot: u8) {
@@ -197,7 +207,8 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         let sentinel = sentinel(bank, slot);
         let (occupied, unsorted) = (self.occupied[bank as usize], self.unsorted[bank as usize]);
         self.occupied[bank as usize] = occupied | bit;
-        if occupied & !unsorted & bit != 0 && self.latest_ns[sentinel] > deadline_ns {
+        let bound_ns = self.bounds_ns[sentinel];
+        if occupied & !unsorted & bit != 0 && bound_ns > deadline_ns {
             self.link_earlier(index, bank, slot);
         } else {
             debug_assert!(
@@ -205,7 +216,8 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
                     || self.key_of(self.links[sentinel].prev) < self.key(index),
                 "equal deadlines arrive in order"
             );
-            self.latest_ns[sentinel] = deadline_ns;
+            let earliest_ns = bound_ns.min(deadline_ns);
+            self.bounds_ns[sentinel] = if unsorted & bit == 0 { deadline_ns } else { earliest_ns };
             self.link_before(index, sentinel);
         }
     }
@@ -216,13 +228,15 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         let sentinel = sentinel(bank, slot);
         let key = self.key(index);
         let Link { next: head, prev: tail } = self.links[sentinel];
+        let earliest = self.key_of(head);
         if self.key_of(tail) < key {
-            self.latest_ns[sentinel] = key.deadline_ns;
+            self.bounds_ns[sentinel] = key.deadline_ns;
             self.link_before(index, sentinel);
-        } else if key < self.key_of(head) {
+        } else if key < earliest {
             self.link_before(index, head as usize);
         } else {
             self.unsorted[bank as usize] |= 1 << slot;
+            self.bounds_ns[sentinel] = earliest.deadline_ns;
             self.link_before(index, sentinel);
         }
     }

@@ -27,6 +27,8 @@
 #![forbid(unsafe_code)]
 
 mod lists;
+#[cfg(test)]
+mod model;
 mod near;
 #[cfg(test)]
 mod tests;
@@ -68,7 +70,8 @@ pub(crate) struct Wheel<T> {
     near: Near,
     deferred: Deferred,
     next_serial: u64,
-    /// What levels and slots are counted from; a multiple of a tick, at most the latest time seen.
+    /// What levels and slots are counted from; a multiple of a tick, at most the latest time seen or the
+    /// latest that `first_deadline` gave.
     position_ns: u64,
     earliest_ns: u64,
     slots_from_ns: u64,
@@ -209,17 +212,8 @@ impl<T> Wheel<T> {
             self.restore_deferred();
         }
         loop {
-            let first = self.first_entered();
-            let bound_ns = first.map_or(u64::MAX, |(key, _)| key.deadline_ns).min(now_ns);
-            if self.slots_from_ns <= bound_ns {
-                let slot = self.first_slot();
-                self.slots_from_ns = slot.map_or(u64::MAX, |slot| slot.start_ns);
-                if let Some(slot) = slot.filter(|slot| slot.start_ns <= bound_ns) {
-                    self.enter(slot);
-                    continue;
-                }
-            }
-            let Some((key, place)) = first.filter(|(key, _)| key.deadline_ns <= now_ns) else {
+            let first = self.enter_until(now_ns).filter(|(key, _)| key.deadline_ns <= now_ns);
+            let Some((key, place)) = first else {
                 self.earliest_ns = self.next_deadline().unwrap_or(u64::MAX);
                 return None;
             };
@@ -232,12 +226,27 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// When to look again: at most the earliest deadline, and that deadline itself unless it
-    /// lies in an unsorted slot; `None` without timers.
+    /// When to look again: at most the earliest deadline, and that deadline itself unless a timer that
+    /// was due before it has been taken out of its slot; `None` without timers.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let entered = self.first_entered().map(|(key, _)| key.deadline_ns);
-        let listed = self.first_slot().map(|slot| self.slot_bound(slot));
+        let listed = self.first_slot().and_then(|slot| self.slot_bound(slot));
         [entered, listed, self.deferred.deadline_ns_min()].into_iter().flatten().min()
+    }
+
+    /// The earliest deadline; `None` without timers.
+    ///
+    /// For a clock that goes there next: `position` may run ahead of the time up to that deadline.
+    pub(crate) fn first_deadline(&mut self) -> Option<u64> {
+        self.restore_deferred();
+        self.enter_until(u64::MAX).map(|(key, _)| key.deadline_ns)
+    }
+
+    /// Whether a timer is due, whenever it was registered. If none is, `next_deadline` is later than this
+    /// time.
+    pub(crate) fn has_due(&mut self, now_ns: u64) -> bool {
+        self.restore_deferred();
+        self.enter_until(now_ns).is_some_and(|(key, _)| key.deadline_ns <= now_ns)
     }
 
     /// Takes out every timer, in no particular order. All identities are dead afterwards.
@@ -250,7 +259,8 @@ impl<T> Wheel<T> {
         self.lists.drain()
     }
 
-    fn take_serial(&mut self) -> u64 {
+    /// A registration number that no timer gets: something that differs from all else in this wheel.
+    pub(crate) fn take_serial(&mut self) -> u64 {
         let serial = self.next_serial;
         self.next_serial += 1;
         serial
@@ -295,6 +305,24 @@ impl<T> Wheel<T> {
             }
         }
         self.deferred.give_back(keys);
+    }
+
+    /// Enters the slots that may hold a deadline at or before this time and before all that is entered.
+    /// The first key of all up to this time is what it returns, if it is due.
+    fn enter_until(&mut self, now_ns: u64) -> Option<(Key, Place)> {
+        loop {
+            let first = self.first_entered();
+            let bound_ns = first.map_or(u64::MAX, |(key, _)| key.deadline_ns).min(now_ns);
+            if self.slots_from_ns > bound_ns {
+                return first;
+            }
+            let slot = self.first_slot();
+            self.slots_from_ns = slot.map_or(u64::MAX, |slot| slot.start_ns);
+            let Some(slot) = slot.filter(|slot| slot.start_ns <= bound_ns) else {
+                return first;
+            };
+            self.enter(slot);
+        }
     }
 
     /// The first key of the heap and the runs, and where it is.
@@ -346,23 +374,14 @@ impl<T> Wheel<T> {
     }
 
     /// A lower bound of the deadlines in a slot.
-    fn slot_bound(&self, Slot { level, slot, start_ns }: Slot) -> u64 {
-        let listed = self.list_bound(self.level_bank[level], slot, start_ns);
-        if self.ahead_slot[level] != slot || !self.has_ahead(level) {
-            return listed;
-        }
-        let bank = self.ahead_bank[level];
-        let below = self.lists.occupied(bank).trailing_zeros() as u8;
-        let below_start_ns = start_ns | u64::from(below) << shift(level - 1);
-        listed.min(self.list_bound(bank, below, below_start_ns))
-    }
-
-    /// A lower bound of the deadlines in a list; exact if it is *sorted*.
-    fn list_bound(&self, bank: u8, slot: u8, start_ns: u64) -> u64 {
-        if self.lists.unsorted(bank) >> slot & 1 != 0 {
-            return start_ns;
-        }
-        self.lists.head(bank, slot).map_or(u64::MAX, |key| key.deadline_ns)
+    fn slot_bound(&self, Slot { level, slot, .. }: Slot) -> Option<u64> {
+        let listed = self.lists.bound_ns(self.level_bank[level], slot);
+        let ahead = (self.ahead_slot[level] == slot && self.has_ahead(level)).then(|| {
+            let bank = self.ahead_bank[level];
+            let below = self.lists.occupied(bank).trailing_zeros() as u8;
+            self.lists.bound_ns(bank, below)
+        });
+        listed.into_iter().chain(ahead.flatten()).min()
     }
 
     /// Moves `position` to the start of the first slot, which is due. All levels below are

@@ -1,171 +1,11 @@
-//! The wheel against a sorted map.
+//! The wheel against a sorted map, and what it promises case by case.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
+use super::model::{CENTURY_NS, Op, Pair, TICK_NS, When, run_program};
 use super::*;
-
-const TICK_NS: u64 = 1 << TICK_BITS;
-const CENTURY_NS: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
-
-/// A wheel and the obvious model of it, kept in step.
-struct Pair {
-    wheel: Wheel<u64>,
-    /// The payload of a timer is the serial of its first registration.
-    model: BTreeMap<(u64, u64), u64>,
-    ids: Vec<(TimerId, u64)>,
-    gone: Vec<TimerId>,
-    now_ns: u64,
-    mark: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum When {
-    Past(u64),
-    Ahead(u64),
-    /// That many ticks ahead, on the boundary, and a little more.
-    Boundary(u64, u64),
-    /// The deadline of a living timer.
-    Same(usize),
-    Never,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Op {
-    Insert(When),
-    Burst(When, u64, u64),
-    Cancel(usize),
-    Reset(usize, When),
-    Turn { jump_ns: u64, budget: usize, pops: usize },
-    JumpToNext(usize),
-    Pop,
-}
-
-impl Pair {
-    fn new(now_ns: u64) -> Self {
-        let wheel = Wheel::new(now_ns);
-        Self { wheel, model: BTreeMap::new(), ids: vec![], gone: vec![], now_ns, mark: 0 }
-    }
-
-    fn deadline(&self, when: When) -> u64 {
-        match when {
-            When::Past(by) => self.now_ns.saturating_sub(by),
-            When::Ahead(by) => self.now_ns.saturating_add(by),
-            When::Boundary(ticks, more) => {
-                (tick_start(self.now_ns)).saturating_add(ticks * TICK_NS).saturating_add(more)
-            }
-            When::Same(pick) if !self.ids.is_empty() => self.ids[pick % self.ids.len()].1,
-            When::Same(_) => self.now_ns,
-            When::Never => u64::MAX,
-        }
-    }
-
-    fn insert(&mut self, deadline_ns: u64) {
-        let serial = self.wheel.next_serial();
-        let id = self.wheel.insert(deadline_ns, serial);
-        assert_eq!(id.serial, serial);
-        self.model.insert((deadline_ns, serial), serial);
-        self.ids.push((id, deadline_ns));
-    }
-
-    fn cancel(&mut self, pick: usize) {
-        let Some((id, deadline_ns)) = self.pick(pick) else { return };
-        let expected = self.model.remove(&(deadline_ns, id.serial));
-        assert_eq!(self.wheel.cancel(id), expected);
-        self.gone.push(id);
-    }
-
-    fn reset(&mut self, pick: usize, when: When) {
-        let to_ns = self.deadline(when);
-        let Some((id, deadline_ns)) = self.pick(pick) else { return };
-        let payload = self.model.remove(&(deadline_ns, id.serial));
-        let reset = self.wheel.reset(id, to_ns);
-        assert_eq!(reset.is_some(), payload.is_some());
-        self.gone.push(id);
-        if let (Some(id), Some(payload)) = (reset, payload) {
-            assert_eq!(self.wheel.payload_mut(id).copied(), Some(payload));
-            self.model.insert((to_ns, id.serial), payload);
-            self.ids.push((id, to_ns));
-        }
-    }
-
-    /// Takes an identity out of the list; its timer may have fired.
-    fn pick(&mut self, pick: usize) -> Option<(TimerId, u64)> {
-        let len = self.ids.len();
-        (len > 0).then(|| self.ids.swap_remove(pick % len))
-    }
-
-    fn turn(&mut self, jump_ns: u64, budget: usize, pops: usize) {
-        self.now_ns = self.now_ns.saturating_add(jump_ns);
-        self.mark = self.wheel.next_serial();
-        self.wheel.advance(self.now_ns, budget);
-        for _ in 0..pops {
-            if !self.pop() {
-                break;
-            }
-        }
-    }
-
-    fn pop(&mut self) -> bool {
-        let due = self.model.range(..=(self.now_ns, u64::MAX));
-        let expected = due.map(|(key, _)| *key).find(|(_, serial)| *serial < self.mark);
-        let expected = expected.and_then(|key| self.model.remove(&key));
-        assert_eq!(self.wheel.pop_due(self.now_ns, self.mark), expected);
-        expected.is_some()
-    }
-
-    fn apply(&mut self, op: Op) {
-        match op {
-            Op::Insert(when) => self.insert(self.deadline(when)),
-            Op::Burst(when, count, step_ns) => {
-                let from_ns = self.deadline(when);
-                for i in 0..count {
-                    // Neither ascending nor descending, so that lists become unsorted.
-                    let offset_ns = (i * 7 % count) * step_ns;
-                    self.insert(from_ns.saturating_add(offset_ns));
-                }
-            }
-            Op::Cancel(pick) => self.cancel(pick),
-            Op::Reset(pick, when) => self.reset(pick, when),
-            Op::Turn { jump_ns, budget, pops } => self.turn(jump_ns, budget, pops),
-            Op::JumpToNext(pops) => {
-                let next_ns = self.wheel.next_deadline().unwrap_or(0);
-                self.turn(next_ns.saturating_sub(self.now_ns), usize::MAX, pops);
-            }
-            Op::Pop => {
-                self.pop();
-            }
-        }
-    }
-
-    fn check(&self) {
-        assert_eq!(self.wheel.len(), self.model.len());
-        let earliest_ns = self.model.first_key_value().map(|((deadline_ns, _), _)| *deadline_ns);
-        let next_ns = self.wheel.next_deadline();
-        assert_eq!(next_ns.is_some(), earliest_ns.is_some());
-        assert!(next_ns <= earliest_ns, "a lower bound: {next_ns:?} <= {earliest_ns:?}");
-        assert!(self.wheel.earliest_ns <= earliest_ns.unwrap_or(u64::MAX));
-        assert!(tick_start(self.wheel.position_ns) <= self.now_ns);
-        let slot_ns = self.wheel.first_slot().map_or(u64::MAX, |slot| slot.start_ns);
-        assert!(self.wheel.slots_from_ns <= slot_ns);
-        for (live, dead) in [self.wheel.near.counts(), self.wheel.deferred.counts()] {
-            assert!(dead <= live, "{dead} dead, {live} live");
-        }
-    }
-
-    fn finish(mut self) {
-        for id in std::mem::take(&mut self.gone) {
-            assert_eq!(self.wheel.payload_mut(id), None);
-            assert_eq!(self.wheel.reset(id, 0), None);
-            assert_eq!(self.wheel.cancel(id), None);
-        }
-        self.turn(u64::MAX, 7, usize::MAX);
-        self.check();
-        assert_eq!(self.wheel.len(), 0);
-    }
-}
 
 fn when() -> impl Strategy<Value = When> {
     prop_oneof![
@@ -196,6 +36,9 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (jump, budget, 0..30_usize)
             .prop_map(|(jump_ns, budget, pops)| Op::Turn { jump_ns, budget, pops }),
         2 => (0..10_usize).prop_map(Op::JumpToNext),
+        2 => (0..10_usize).prop_map(Op::JumpToFirst),
+        1 => Just(Op::LookAtFirst),
+        1 => Just(Op::LookAtDue),
         2 => Just(Op::Pop),
     ]
 }
@@ -227,15 +70,23 @@ impl Random {
     }
 }
 
+/// As many random operations as this variable of the environment says, else a million.
+const OPERATIONS: &str = "ONBEAT_WHEEL_OPERATIONS";
+
 #[test]
 fn a_million_operations_fire_like_a_sorted_map() {
+    let operations = std::env::var(OPERATIONS).map_or(1_000_000, |count| {
+        count.parse().unwrap_or_else(|_| panic!("{OPERATIONS} is a number, not {count:?}"))
+    });
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let mut pair = Pair::new(0);
-    for step in 0..1_000_000 {
+    for step in 0..operations {
         let pick = random.next(1 << 40) as usize;
-        let ahead = 1_u64 << random.next(34);
+        // From nanoseconds to centuries, but rarely the latter, or none would ever fire.
+        let exponent_max = if random.next(64) == 0 { 63 } else { 34 };
+        let ahead = 1_u64 << random.next(exponent_max);
         let when = When::Ahead(ahead + random.next(ahead));
-        let jump_ns_max = 1 << random.next(26);
+        let jump_ns_max = if step % 50_000 == 0 { CENTURY_NS / 100 } else { 1 << random.next(26) };
         match random.next(16) {
             0..6 => pair.insert(pair.deadline(when)),
             6..9 => pair.cancel(pick),
@@ -248,6 +99,15 @@ fn a_million_operations_fire_like_a_sorted_map() {
         }
     }
     pair.finish();
+}
+
+#[test]
+fn programs_of_random_bytes_fire_like_a_sorted_map() {
+    let mut random = Random(0x1234_5678_9ABC_DEF1);
+    for length in 0..600 {
+        let bytes: Vec<u8> = (0..length).map(|_| random.next(256) as u8).collect();
+        run_program(&bytes);
+    }
 }
 
 #[test]
@@ -295,6 +155,29 @@ fn the_next_deadline_of_ascending_deadlines_is_exact() {
         wheel.insert(minute * 60_000_000_000 + 7, ());
     }
     assert_eq!(wheel.next_deadline(), Some(60_000_000_007));
+}
+
+#[test]
+fn the_next_deadline_is_exact_while_none_is_cancelled() {
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
+    let mut wheel = Wheel::new(0);
+    let mut first_ns = u64::MAX;
+    for _ in 0..10_000 {
+        let span_ns = 1 << (17 + random.next(40));
+        let deadline_ns = random.next(span_ns);
+        wheel.insert(deadline_ns, ());
+        first_ns = first_ns.min(deadline_ns);
+        assert_eq!(wheel.next_deadline(), Some(first_ns));
+    }
+    wheel.advance(0, usize::MAX);
+    let mut now_ns = 0;
+    while let Some(next_ns) = wheel.next_deadline() {
+        assert!(next_ns >= now_ns);
+        now_ns = next_ns;
+        assert_eq!(wheel.pop_due(now_ns, u64::MAX), Some(()), "nobody wakes up for nothing");
+        while wheel.pop_due(now_ns, u64::MAX).is_some() {}
+        wheel.advance(now_ns, usize::MAX);
+    }
 }
 
 #[test]
