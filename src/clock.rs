@@ -30,6 +30,18 @@ pub(crate) fn duration_ns(duration: Duration) -> u64 {
         .saturating_add(u64::from(duration.subsec_nanos()))
 }
 
+/// The instant so many nanoseconds after `origin`; what does not fit is as far in the future as an
+/// `Instant` goes.
+pub(crate) fn instant_after(origin: Instant, ns: u64) -> Instant {
+    let mut span = Duration::from_nanos(ns);
+    loop {
+        if let Some(instant) = origin.checked_add(span) {
+            return instant;
+        }
+        span /= 2;
+    }
+}
+
 /// The machine's monotonic clock, the one that `Instant` reads, in nanoseconds from a beginning of its
 /// own. A third of the instructions of `Instant::elapsed`, and read in every turn.
 fn monotonic_ns() -> u64 {
@@ -125,15 +137,14 @@ impl Clock {
         self.virtual_ns.set(self.virtual_ns.get().max(ns));
     }
 
+    /// The clock's beginning, as an `Instant`.
+    pub(crate) fn origin(&self) -> Instant {
+        self.origin
+    }
+
     /// `ns` as an `Instant`; what does not fit is as far in the future as an `Instant` goes.
     pub(crate) fn instant(&self, ns: u64) -> Instant {
-        let mut span = Duration::from_nanos(ns);
-        loop {
-            if let Some(instant) = self.origin.checked_add(span) {
-                return instant;
-            }
-            span /= 2;
-        }
+        instant_after(self.origin, ns)
     }
 
     /// An `Instant` in nanoseconds; what is before the clock's beginning is 0.

@@ -130,8 +130,9 @@ pub use shutdown::{ShutdownHandle, ShutdownSignal};
 pub use stats::{Phase, PhaseDuration, SAMPLE_INTERVAL, Stats, TickStats};
 pub use task::{CancelReason, Join, JoinError, JoinHandle, YieldNow, spawn_boxed, yield_now};
 pub use timer::{
-    Elapsed, Interval, MissedTickBehavior, Sleep, Timeout, event_time, interval, interval_at,
-    precise_now, sleep, sleep_until, timeout, timeout_at,
+    After, Backoff, BackoffBuilder, Elapsed, Exhausted, Interval, Jitter, MissedTickBehavior,
+    Sleep, Timeout, after, after_delay, event_time, interval, interval_at, precise_now, sleep,
+    sleep_until, timeout, timeout_at,
 };
 pub use world::{NextTick, WorldCtx, WorldError};
 

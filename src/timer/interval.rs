@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_core::Stream;
+
 use super::{
     event_time, precise_now,
     sleep::{Sleep, sleep_until},
@@ -64,28 +66,59 @@ pub fn interval(period: Duration) -> Interval {
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval's period must be longer than zero");
-    Interval { sleep: sleep_until(start), period, missed: MissedTickBehavior::default() }
+    Interval {
+        sleep: sleep_until(start),
+        period,
+        behavior: MissedTickBehavior::default(),
+        awaited: Awaited::NotYet,
+    }
 }
 
-/// What an [`Interval`] does about beats that passed while nobody awaited them. The meanings are
-/// tokio's.
+/// What an [`Interval`] does about a beat that was missed. The meanings are tokio's:
+///
+/// ```text
+/// due      |     1     |     2     |     3     |     4     |     5     |     6     |
+/// Burst    | work -----|          work         | work | work | work -| work -------|
+/// Delay    | work -----|          work         | work -----| work -----| work -----|
+/// Skip     | work -----|          work         | work -----| work -----| work -----|
+///                                              ^ beat 2 is given here by all three; Delay then counts
+///                                                from here, Skip goes on with beat 4 of the schedule
+/// ```
+///
+/// A beat is missed if it was due before anybody awaited it, or is given a whole period late. tokio, whose
+/// timers are a millisecond wide, forgives five milliseconds; timers here are exact, so nothing is
+/// forgiven. A beat that was awaited in time, and is given a little late because the loop was busy, is
+/// not missed: [`Delay`](Self::Delay) does not drift by the loop's lateness.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MissedTickBehavior {
-    /// Gives one a turn, until it has caught up.
+    /// Gives one a turn, until it has caught up. Every beat of the schedule is given.
     #[default]
     Burst,
-    /// Gives one, and beats every period from then.
+    /// Gives one, and beats every period from then: two beats are never less than a period apart.
     Delay,
     /// Gives one, and goes on with the next beat of the original schedule.
     Skip,
 }
 
 /// A beat every period. Made by [`interval`] and [`interval_at`].
+///
+/// It is a [`Stream`] of the instants that [`tick`](Self::tick) gives, and never ends.
 #[derive(Debug)]
+#[must_use = "an interval beats only while it is awaited"]
 pub struct Interval {
     sleep: Sleep,
     period: Duration,
-    missed: MissedTickBehavior,
+    behavior: MissedTickBehavior,
+    awaited: Awaited,
+}
+
+/// Whether somebody has awaited the beat that comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Awaited {
+    NotYet,
+    InTime,
+    /// It was due already.
+    TooLate,
 }
 
 impl Interval {
@@ -98,14 +131,21 @@ impl Interval {
         poll_fn(|cx| self.poll_tick(cx)).await
     }
 
-    /// As [`tick`](Self::tick), for hand-written futures.
+    /// As [`tick`](Self::tick), for hand-written futures. The waker of the latest poll is woken.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         if Pin::new(&mut self.sleep).poll(cx).is_pending() {
+            if self.awaited == Awaited::NotYet {
+                let late = self.sleep.is_elapsed();
+                self.awaited = if late { Awaited::TooLate } else { Awaited::InTime };
+            }
             return Poll::Pending;
         }
         let due = self.sleep.deadline();
-        let next = self.after(due, event_time());
-        self.sleep.reset(next);
+        self.schedule(self.after(due));
         Poll::Ready(due)
     }
 
@@ -118,30 +158,101 @@ impl Interval {
     /// What is done about missed beats.
     #[must_use]
     pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
-        self.missed
+        self.behavior
     }
 
     /// Sets what is done about missed beats.
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
-        self.missed = behavior;
+        self.behavior = behavior;
     }
 
-    /// The next beat is one period from now.
+    /// The next beat is one period from now, by [`precise_now`].
+    ///
+    /// This and the other resets drop whatever beats were missed, and whoever awaits a beat goes on
+    /// waiting.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{ClockMode, Runtime, event_time, interval, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let millis = Duration::from_millis;
+    /// let mut world = World::new();
+    /// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+    ///     let start = event_time();
+    ///     let mut beat = interval(millis(100));
+    ///     assert_eq!(beat.tick().await, start);
+    ///     sleep(millis(50)).await;
+    ///     beat.reset();
+    ///     assert_eq!(beat.tick().await, start + millis(150));
+    ///     beat.reset_immediately();
+    ///     assert_eq!(beat.tick().await, start + millis(150));
+    ///     beat.reset_after(millis(20));
+    ///     assert_eq!(beat.tick().await, start + millis(170));
+    ///     beat.reset_at(start + millis(300));
+    ///     assert_eq!(beat.tick().await, start + millis(300));
+    ///     assert_eq!(beat.tick().await, start + millis(400));
+    /// });
+    /// ```
+    #[track_caller]
     pub fn reset(&mut self) {
-        self.sleep.reset(later(precise_now(), self.period));
+        self.schedule(later(precise_now(), self.period));
     }
 
-    fn after(&self, due: Instant, now: Instant) -> Instant {
+    /// The next beat is now.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn reset_immediately(&mut self) {
+        self.schedule(precise_now());
+    }
+
+    /// The next beat is `after` from now, by [`precise_now`]; those behind it follow by the period.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn reset_after(&mut self, after: Duration) {
+        self.schedule(later(precise_now(), after));
+    }
+
+    /// The next beat is at `deadline`; those behind it follow by the period. A deadline in the past is a
+    /// missed beat.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn reset_at(&mut self, deadline: Instant) {
+        self.schedule(deadline);
+    }
+
+    #[track_caller]
+    fn schedule(&mut self, beat: Instant) {
+        self.sleep.reset(beat);
+        let late = self.sleep.is_elapsed();
+        self.awaited = if late { Awaited::TooLate } else { Awaited::NotYet };
+    }
+
+    /// The beat that follows one that was due at `due` and is given now.
+    fn after(&self, due: Instant) -> Instant {
         let next = later(due, self.period);
-        if next > now {
+        if self.awaited != Awaited::TooLate && next > event_time() {
             return next;
         }
-        match self.missed {
+        match self.behavior {
             MissedTickBehavior::Burst => next,
-            MissedTickBehavior::Delay => later(now, self.period),
+            MissedTickBehavior::Delay => later(precise_now(), self.period),
             MissedTickBehavior::Skip => {
-                let late = (now - due).as_nanos();
-                let beats = late / self.period.as_nanos() + 1;
+                let late = precise_now().saturating_duration_since(due);
+                let beats = late.as_nanos() / self.period.as_nanos() + 1;
                 let ahead = beats.saturating_mul(self.period.as_nanos());
                 later(due, Duration::from_nanos(u64::try_from(ahead).unwrap_or(u64::MAX)))
             }
@@ -149,8 +260,44 @@ impl Interval {
     }
 }
 
+impl Stream for Interval {
+    type Item = Instant;
+
+    /// Always `Some`.
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
+        self.poll_tick(cx).map(Some)
+    }
+}
+
 /// The sum, or what is as good as never if an `Instant` does not reach so far.
 fn later(instant: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
     instant.checked_add(duration).or_else(|| instant.checked_add(CENTURY)).unwrap_or(instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use bevy_ecs::world::World;
+
+    use super::*;
+    use crate::{Runtime, spawn_boxed, yield_now};
+
+    #[test]
+    fn delay_does_not_drift_by_the_lateness_of_the_loop() {
+        let mut world = World::new();
+        Runtime::new(&mut world).block_on(async {
+            let start = precise_now() + Duration::from_millis(2);
+            // So long that no machine is ever a period late.
+            let period = Duration::from_secs(3_600);
+            let mut beat = interval_at(start, period);
+            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let blocks_the_loop = spawn_boxed(async move {
+                yield_now().await;
+                while precise_now() < start + Duration::from_millis(1) {}
+            });
+            assert_eq!(beat.tick().await, start);
+            assert_eq!(beat.sleep.deadline(), start + period, "it was awaited in time");
+            blocks_the_loop.await;
+        });
+    }
 }

@@ -4,9 +4,11 @@
 //!
 //! - [`wheel`]: the timing wheel, a pure data structure;
 //! - [`sleep`](mod@sleep): the future that every other one here rests on;
-//! - [`timeout`](mod@timeout), [`interval`](mod@interval): built on it.
+//! - [`timeout`](mod@timeout), [`after`](mod@after), [`interval`](mod@interval), [`backoff`]: built on it.
 #![forbid(unsafe_code)]
 
+pub(crate) mod after;
+pub(crate) mod backoff;
 pub(crate) mod interval;
 pub(crate) mod sleep;
 pub(crate) mod timeout;
@@ -14,6 +16,8 @@ pub(crate) mod wheel;
 
 use std::time::Instant;
 
+pub use after::{After, after, after_delay};
+pub use backoff::{Backoff, BackoffBuilder, Exhausted, Jitter};
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};

@@ -2,6 +2,7 @@
 
 use std::{
     marker::PhantomData,
+    mem,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 
 use super::wheel::TimerId;
 use crate::{
-    clock::duration_ns,
+    clock::{duration_ns, instant_after},
     context::{self, Core},
 };
 
@@ -36,10 +37,7 @@ use crate::{
 /// ```
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
-    context::current("sleep()", |core| {
-        let deadline_ns = core.clock.precise_ns().saturating_add(duration_ns(duration));
-        Sleep::new(core, deadline_ns)
-    })
+    context::current("sleep()", |core| Sleep::relative(core, duration))
 }
 
 /// Completes when the clock has reached `deadline`, in the next turn at the earliest.
@@ -64,13 +62,15 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// ```
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    context::current("sleep_until()", |core| Sleep::new(core, core.clock.ns(deadline)))
+    context::current("sleep_until()", |core| Sleep::absolute(core, deadline))
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
 ///
 /// It belongs to the runtime it was made or last polled in. Polled in another one, it leaves the old
 /// runtime's wheel and enters the new one's.
+///
+/// Polled again after it has completed, it completes once more in a later turn.
 ///
 /// # Cancellation
 ///
@@ -80,9 +80,19 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 pub struct Sleep {
     runtime: u64,
     deadline_ns: u64,
-    deadline: Instant,
+    since: Since,
     timer: Option<Armed>,
     _not_send: PhantomData<*const ()>,
+}
+
+/// What the deadline was given as. An `Instant` is made of the first kind only when somebody asks: few
+/// do, and the arithmetic is a part of the cost of a sleep.
+#[derive(Clone, Copy, Debug)]
+enum Since {
+    /// `deadline_ns` after this beginning of the clock.
+    Origin(Instant),
+    /// The deadline itself, which `deadline_ns` may not reach.
+    Given(Instant),
 }
 
 /// A place in the wheel.
@@ -94,11 +104,21 @@ struct Armed {
 }
 
 impl Sleep {
-    fn new(core: &Core, deadline_ns: u64) -> Self {
+    fn relative(core: &Core, duration: Duration) -> Self {
         Self {
             runtime: core.serial(),
-            deadline_ns,
-            deadline: core.clock.instant(deadline_ns),
+            deadline_ns: core.clock.precise_ns().saturating_add(duration_ns(duration)),
+            since: Since::Origin(core.clock.origin()),
+            timer: None,
+            _not_send: PhantomData,
+        }
+    }
+
+    fn absolute(core: &Core, deadline: Instant) -> Self {
+        Self {
+            runtime: core.serial(),
+            deadline_ns: core.clock.ns(deadline),
+            since: Since::Given(deadline),
             timer: None,
             _not_send: PhantomData,
         }
@@ -107,31 +127,102 @@ impl Sleep {
     /// When it completes.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        match self.since {
+            Since::Origin(origin) => instant_after(origin, self.deadline_ns),
+            Since::Given(deadline) => deadline,
+        }
+    }
+
+    /// Whether the time of the turn has reached the deadline, by the clock of the runtime it belongs to.
+    /// False when that runtime has gone.
+    ///
+    /// True does not say that a poll is ready: a timer registered in a turn fires in a later one.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{ClockMode, Runtime, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+    ///     let long = sleep(Duration::from_secs(60));
+    ///     sleep(Duration::from_secs(59)).await;
+    ///     assert!(!long.is_elapsed());
+    ///     sleep(Duration::from_secs(1)).await;
+    ///     assert!(long.is_elapsed());
+    /// });
+    /// ```
+    #[must_use]
+    pub fn is_elapsed(&self) -> bool {
+        context::find(self.runtime, |core| core.clock.now_ns() >= self.deadline_ns).unwrap_or(false)
     }
 
     /// Moves the deadline, also of a sleep that has completed: it can then be awaited again.
+    ///
+    /// This is a new registration: it fires behind those that already have the same deadline, and in a
+    /// later turn than this one. Whoever waits goes on waiting, without another poll.
     ///
     /// # Panics
     ///
     /// Outside a runtime.
     #[track_caller]
     pub fn reset(&mut self, deadline: Instant) {
-        let armed = context::current("Sleep::reset()", |core| {
-            let armed = self.timer.filter(|_| self.runtime == core.serial())?;
-            let id = core.timers.borrow_mut().reset(armed.id, core.clock.ns(deadline))?;
-            Some(Armed { id, turn: core.turn.get() })
-        });
-        // Whoever waits goes along, also into another runtime's wheel.
-        let waker = if armed.is_none() { self.disarm() } else { None };
-        context::current("Sleep::reset()", |core| {
-            *self = Self { timer: armed, ..Self::new(core, core.clock.ns(deadline)) };
-            if let Some(waker) = waker {
-                let id = core.timers.borrow_mut().insert(self.deadline_ns, waker);
-                self.timer = Some(Armed { id, turn: core.turn.get() });
+        let to = context::current("Sleep::reset()", |core| Self::absolute(core, deadline));
+        self.move_to(to);
+    }
+
+    /// As [`reset`](Self::reset), with the deadline `duration` after this call, by
+    /// [`precise_now`](crate::precise_now).
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{ClockMode, Runtime, event_time, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+    ///     let start = event_time();
+    ///     let mut quiet = sleep(Duration::from_secs(30));
+    ///     sleep(Duration::from_secs(20)).await;
+    ///     quiet.reset_after(Duration::from_secs(30));
+    ///     quiet.await;
+    ///     assert_eq!(event_time() - start, Duration::from_secs(50));
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn reset_after(&mut self, duration: Duration) {
+        let to = context::current("Sleep::reset_after()", |core| Self::relative(core, duration));
+        self.move_to(to);
+    }
+
+    /// Takes over the deadline and the runtime of `to`, which is of the current runtime and not armed.
+    fn move_to(&mut self, mut to: Self) {
+        if let Some(armed) = self.timer {
+            to.timer = context::find(to.runtime, |core| {
+                if self.runtime != to.runtime {
+                    return None;
+                }
+                let id = core.timers.borrow_mut().reset(armed.id, to.deadline_ns)?;
+                Some(Armed { id, turn: core.turn.get() })
+            })
+            .flatten();
+            if to.timer.is_some() {
+                // The old identity is dead: there is nothing to take out.
+                self.timer = None;
+            } else if let Some(waker) = self.disarm() {
+                // Who waits goes along, also into another runtime's wheel.
+                to.timer = context::find(to.runtime, |core| Self::arm(core, to.deadline_ns, waker));
             }
-        });
-        self.deadline = deadline;
+        }
+        *self = to;
+    }
+
+    fn arm(core: &Core, deadline_ns: u64, waker: Waker) -> Armed {
+        Armed { id: core.timers.borrow_mut().insert(deadline_ns, waker), turn: core.turn.get() }
     }
 
     /// Leaves the wheel. The waker is dropped by the caller, where the wheel is not borrowed.
@@ -140,26 +231,44 @@ impl Sleep {
         context::find(self.runtime, |core| core.timers.borrow_mut().cancel(armed.id))?
     }
 
-    /// Ready, or armed with `waker`. Second: a waker to drop.
-    fn poll_in(&mut self, core: &Core, waker: &mut Option<Waker>) -> (Poll<()>, Option<Waker>) {
-        if let Some(armed) = self.timer {
-            let mut timers = core.timers.borrow_mut();
-            if core.turn.get() > armed.turn && core.clock.now_ns() >= self.deadline_ns {
-                self.timer = None;
-                return (Poll::Ready(()), timers.cancel(armed.id));
-            }
-            if let Some(stored) = timers.payload_mut(armed.id) {
-                return (Poll::Pending, waker.take().map(|new| std::mem::replace(stored, new)));
-            }
-        }
-        let Some(waker) = waker.take() else {
-            return (Poll::Pending, None);
+    /// Ready, or armed with the waker of `cx`. That waker's `clone` and `drop` may be anybody's code: no
+    /// borrow of the wheel is alive while they run.
+    fn poll_in(&mut self, core: &Core, cx: &Context<'_>) -> Poll<()> {
+        let Some(armed) = self.timer else {
+            self.timer = Some(Self::arm(core, self.deadline_ns, cx.waker().clone()));
+            return Poll::Pending;
         };
-        let id = core.timers.borrow_mut().insert(self.deadline_ns, waker);
-        // A timer that fired early, or was taken by a foreign poll, keeps the turn it was made in.
-        let turn = self.timer.map_or(core.turn.get(), |armed| armed.turn);
-        self.timer = Some(Armed { id, turn });
-        (Poll::Pending, None)
+        if core.turn.get() > armed.turn && core.clock.now_ns() >= self.deadline_ns {
+            self.timer = None;
+            let waker = core.timers.borrow_mut().cancel(armed.id);
+            drop(waker);
+            return Poll::Ready(());
+        }
+        let stored_wakes = |stored: &mut Waker| stored.will_wake(cx.waker());
+        if core.timers.borrow_mut().payload_mut(armed.id).is_some_and(stored_wakes) {
+            return Poll::Pending;
+        }
+        let waker = cx.waker().clone();
+        let mut timers = core.timers.borrow_mut();
+        let old = match timers.payload_mut(armed.id) {
+            Some(stored) => Some(mem::replace(stored, waker)),
+            None => {
+                // A timer that fired for somebody who did not poll keeps the turn it was made in.
+                let id = timers.insert(self.deadline_ns, waker);
+                self.timer = Some(Armed { id, ..armed });
+                None
+            }
+        };
+        drop(timers);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// Leaves the wheel of another runtime for this one's.
+    #[cold]
+    fn migrate(&mut self, core: &Core) {
+        drop(self.disarm());
+        *self = Self::absolute(core, self.deadline());
     }
 }
 
@@ -167,26 +276,19 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let moved = context::current("polling a Sleep", |core| {
-            (core.serial() != this.runtime).then(|| core.clock.ns(this.deadline))
-        });
-        if let Some(deadline_ns) = moved {
-            drop(this.disarm());
-            this.deadline_ns = deadline_ns;
-            this.runtime = context::current("polling a Sleep", Core::serial);
-        }
-        // Cloned and dropped outside, because a waker's clone and drop may be anybody's code.
-        let mut waker = Some(cx.waker().clone());
-        let (polled, old) =
-            context::current("polling a Sleep", |core| this.poll_in(core, &mut waker));
-        drop((old, waker));
-        polled
+        context::current("polling a Sleep", |core| {
+            if core.serial() != self.runtime {
+                self.migrate(core);
+            }
+            self.poll_in(core, cx)
+        })
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        drop(self.disarm());
+        if self.timer.is_some() {
+            drop(self.disarm());
+        }
     }
 }

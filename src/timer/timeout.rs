@@ -41,6 +41,20 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
 /// # Panics
 ///
 /// Outside a runtime.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{ClockMode, Runtime, event_time, sleep, timeout_at};
+/// use std::time::Duration;
+///
+/// let mut world = World::new();
+/// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+///     let close = event_time() + Duration::from_secs(3_600);
+///     let late = sleep(Duration::from_secs(3_601));
+///     assert!(timeout_at(close, late).await.is_err());
+///     assert_eq!(event_time(), close);
+/// });
+/// ```
 #[track_caller]
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     Timeout { future, sleep: sleep_until(deadline) }
@@ -58,6 +72,39 @@ pin_project! {
         #[pin]
         future: F,
         sleep: Sleep,
+    }
+}
+
+impl<F> Timeout<F> {
+    /// The limited future.
+    pub fn get_ref(&self) -> &F {
+        &self.future
+    }
+
+    /// The limited future, to change it.
+    pub fn get_mut(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// The limited future, without its limit.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, timeout};
+    /// use std::{future::pending, pin::Pin, time::Duration};
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let patient: Pin<Box<dyn Future<Output = u32>>> = Box::pin(async { 7 });
+    ///     let mut limited = timeout(Duration::ZERO, patient);
+    ///     *limited.get_mut() = Box::pin(pending());
+    ///     assert!((&mut limited).await.is_err());
+    ///     *limited.get_mut() = Box::pin(async { 8 });
+    ///     assert_eq!(limited.into_inner().await, 8);
+    /// });
+    /// ```
+    pub fn into_inner(self) -> F {
+        self.future
     }
 }
 

@@ -1,0 +1,265 @@
+//! Intervals: what each behaviour does about beats that were missed, and what a reset does, under the
+//! virtual clock. The expected values are those of tokio's documentation.
+
+mod common;
+
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use bevy_ecs::world::World;
+use common::{Count, LIMIT_SECONDS, panic_message, poll_once, watchdog};
+use futures::StreamExt;
+use onbeat::{
+    ClockMode, Interval,
+    MissedTickBehavior::{self, Burst, Delay, Skip},
+    Runtime, event_time, interval, interval_at, sleep,
+};
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn virtually<F: Future>(future: F) -> F::Output {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(future)
+}
+
+/// Beats every 50 ms. After each beat there is work of so many milliseconds; then comes the next beat,
+/// due and given at so many milliseconds from the start.
+#[track_caller]
+fn check(behavior: MissedTickBehavior, cells: &[(u64, (u64, u64))]) {
+    let got: Vec<_> = virtually(async {
+        let start = event_time();
+        let mut beat = interval(millis(50));
+        beat.set_missed_tick_behavior(behavior);
+        assert_eq!(beat.missed_tick_behavior(), behavior);
+        assert_eq!(beat.tick().await, start, "the first beat is due at once");
+        let mut got = Vec::new();
+        for (work, _) in cells {
+            sleep(millis(*work)).await;
+            let due = beat.tick().await - start;
+            got.push((due.as_millis() as u64, (event_time() - start).as_millis() as u64));
+        }
+        got
+    });
+    let expected: Vec<_> = cells.iter().map(|(_, due_and_given)| *due_and_given).collect();
+    assert_eq!(got, expected, "{behavior:?}");
+}
+
+#[test]
+fn burst_is_the_default() {
+    virtually(async {
+        assert_eq!(interval(millis(1)).missed_tick_behavior(), Burst);
+        assert_eq!(MissedTickBehavior::default(), Burst);
+    });
+}
+
+#[test]
+fn beats_in_time_are_on_the_schedule_whatever_the_behaviour() {
+    for behavior in [Burst, Delay, Skip] {
+        check(behavior, &[(0, (50, 50)), (49, (100, 100)), (1, (150, 150)), (50, (200, 200))]);
+    }
+}
+
+#[test]
+fn burst_gives_every_missed_beat_at_once() {
+    check(
+        Burst,
+        &[
+            (200, (50, 200)),
+            (0, (100, 200)),
+            (0, (150, 200)),
+            (0, (200, 200)),
+            (0, (250, 250)),
+            (0, (300, 300)),
+        ],
+    );
+}
+
+#[test]
+fn burst_catches_up_while_there_is_work() {
+    check(Burst, &[(120, (50, 120)), (20, (100, 140)), (0, (150, 150)), (0, (200, 200))]);
+}
+
+#[test]
+fn delay_counts_from_the_late_beat() {
+    check(Delay, &[(75, (50, 75)), (0, (125, 125)), (0, (175, 175))]);
+    check(Delay, &[(220, (50, 220)), (0, (270, 270)), (10, (320, 320)), (60, (370, 380))]);
+    check(Delay, &[(60, (50, 60)), (60, (110, 120)), (60, (170, 180))]);
+}
+
+#[test]
+fn skip_goes_on_with_the_next_beat_of_the_schedule() {
+    check(Skip, &[(75, (50, 75)), (0, (100, 100)), (0, (150, 150))]);
+    check(Skip, &[(220, (50, 220)), (0, (250, 250)), (10, (300, 300))]);
+    check(Skip, &[(125, (50, 125)), (0, (150, 150)), (130, (200, 280)), (0, (300, 300))]);
+}
+
+#[test]
+fn skip_on_a_beat_of_the_schedule_goes_on_with_the_one_after() {
+    check(Skip, &[(200, (50, 200)), (0, (250, 250))]);
+}
+
+#[test]
+fn the_behaviour_may_change_between_beats() {
+    virtually(async {
+        let start = event_time();
+        let mut beat = interval_at(start + millis(10), millis(10));
+        sleep(millis(35)).await;
+        assert_eq!(beat.tick().await, start + millis(10));
+        beat.set_missed_tick_behavior(Skip);
+        assert_eq!(beat.tick().await, start + millis(20));
+        assert_eq!(beat.tick().await, start + millis(40));
+    });
+}
+
+#[test]
+fn skip_from_a_start_long_before_the_clock_keeps_its_phase() {
+    virtually(async {
+        let start = event_time();
+        let mut beat = interval_at(start - millis(100_007), millis(10));
+        beat.set_missed_tick_behavior(Skip);
+        assert_eq!(beat.tick().await, start - millis(100_007));
+        assert_eq!(beat.tick().await, start + millis(3));
+        assert_eq!(event_time(), start + millis(3));
+    });
+}
+
+/// Each reset 50 ms after the first beat of an interval of 100 ms: when the next two beats are.
+#[track_caller]
+fn check_reset(reset: impl Fn(&mut Interval), first: u64, second: u64) {
+    for behavior in [Burst, Delay, Skip] {
+        virtually(async {
+            let start = event_time();
+            let mut beat = interval(millis(100));
+            beat.set_missed_tick_behavior(behavior);
+            beat.tick().await;
+            sleep(millis(50)).await;
+            reset(&mut beat);
+            assert_eq!(beat.tick().await - start, millis(first), "{behavior:?}");
+            assert_eq!(event_time() - start, millis(first.max(50)));
+            assert_eq!(beat.tick().await - start, millis(second), "{behavior:?}");
+            assert_eq!(event_time() - start, millis(second));
+            assert_eq!(beat.period(), millis(100), "a reset leaves the period");
+        });
+    }
+}
+
+#[test]
+fn resets_move_the_next_beat_and_those_behind_it() {
+    check_reset(Interval::reset, 150, 250);
+    check_reset(Interval::reset_immediately, 50, 150);
+    check_reset(|beat| beat.reset_after(millis(20)), 70, 170);
+    check_reset(|beat| beat.reset_after(millis(500)), 550, 650);
+    check_reset(|beat| beat.reset_at(event_time() + millis(30)), 80, 180);
+}
+
+#[test]
+fn a_reset_into_the_past_is_a_missed_beat() {
+    for (behavior, second) in [(Burst, 130), (Delay, 150), (Skip, 130)] {
+        virtually(async {
+            let start = event_time();
+            let mut beat = interval(millis(100));
+            beat.set_missed_tick_behavior(behavior);
+            beat.tick().await;
+            sleep(millis(50)).await;
+            beat.reset_at(start + millis(30));
+            assert_eq!(beat.tick().await - start, millis(30), "{behavior:?}");
+            assert_eq!(beat.tick().await - start, millis(second), "{behavior:?}");
+        });
+    }
+}
+
+#[test]
+fn a_reset_drops_the_beats_that_were_missed() {
+    virtually(async {
+        let start = event_time();
+        let mut beat = interval(millis(10));
+        beat.tick().await;
+        sleep(millis(55)).await;
+        beat.reset();
+        assert_eq!(beat.tick().await - start, millis(65));
+        assert_eq!(beat.tick().await - start, millis(75));
+    });
+}
+
+#[test]
+fn a_reset_moves_who_waits_along() {
+    virtually(async {
+        let count = Count::new();
+        let mut waker = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut beat = interval(millis(10));
+        beat.tick().await;
+        assert!(beat.poll_tick(&mut waker).is_pending());
+        assert!(count.poll(&mut Box::pin(beat.tick())).is_pending());
+        beat.reset_after(millis(30));
+        sleep(millis(30) - Duration::from_nanos(1)).await;
+        assert_eq!(count.wakes(), 0);
+        sleep(Duration::from_nanos(2)).await;
+        assert_eq!(count.wakes(), 1);
+        assert!(beat.poll_tick(&mut waker).is_ready());
+    });
+}
+
+#[test]
+fn a_dropped_tick_loses_no_beat() {
+    virtually(async {
+        let start = event_time();
+        let mut beat = interval(millis(10));
+        beat.tick().await;
+        for _ in 0..5 {
+            let mut tick = Box::pin(beat.tick());
+            assert!(poll_once(tick.as_mut()).await.is_pending());
+            drop(tick);
+            sleep(millis(1)).await;
+        }
+        assert_eq!(beat.tick().await - start, millis(10));
+    });
+}
+
+#[test]
+fn an_interval_is_a_stream_of_its_beats() {
+    virtually(async {
+        let start = event_time();
+        let beats = interval(millis(10)).map(|due| (due - start).as_millis());
+        let first: Vec<_> = beats.take(4).collect().await;
+        assert_eq!(first, [0, 10, 20, 30]);
+        assert_eq!(event_time() - start, millis(30));
+    });
+}
+
+#[test]
+fn a_stream_gives_the_missed_beats_as_tick_does() {
+    virtually(async {
+        let start = event_time();
+        let mut beat = interval(millis(10));
+        beat.set_missed_tick_behavior(Skip);
+        assert_eq!(beat.next().await, Some(start));
+        sleep(millis(34)).await;
+        assert_eq!(beat.next().await, Some(start + millis(10)));
+        assert_eq!(beat.tick().await, start + millis(40));
+        assert_eq!(Pin::new(&mut beat).next().await, Some(start + millis(50)));
+    });
+}
+
+#[test]
+fn a_period_of_centuries_does_not_overflow() {
+    virtually(async {
+        let start = event_time();
+        for behavior in [Burst, Delay, Skip] {
+            let mut beat = interval(Duration::MAX);
+            beat.set_missed_tick_behavior(behavior);
+            assert_eq!(beat.tick().await, start);
+            assert!(poll_once(pin!(beat.tick())).await.is_pending());
+        }
+    });
+}
+
+#[test]
+fn a_period_of_zero_is_refused() {
+    let message = panic_message(|| virtually(async { drop(interval(Duration::ZERO)) }));
+    assert!(message.contains("longer than zero"), "{message}");
+}
