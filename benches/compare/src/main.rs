@@ -11,6 +11,7 @@ mod systems;
 mod table;
 mod tokio;
 mod watchdog;
+mod wheels;
 mod work;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use nexus_async_rt::{Runtime, spawn_boxed, yield_now};
+use nexus_async_rt::{Runtime, sleep, spawn_boxed, yield_now};
 use nexus_rt::WorldBuilder;
 
 use crate::work::{Host, Work, drive};
@@ -37,5 +37,9 @@ impl Host for Nexus {
 
     fn yield_now() -> impl Future<Output = ()> + 'static {
         yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
+        sleep(duration)
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ::onbeat::net::TcpListener;
-use ::onbeat::{Runtime, Tick, spawn_boxed, yield_now};
+use ::onbeat::{Runtime, Tick, sleep, spawn_boxed, yield_now};
 use bevy_ecs::prelude::World;
 
 use crate::systems::{Systems, insert_counters, time_ticks};
@@ -101,5 +101,9 @@ impl Host for Onbeat {
 
     fn yield_now() -> impl Future<Output = ()> + 'static {
         yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
+        sleep(duration)
     }
 }

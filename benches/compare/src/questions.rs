@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::question::{Contender, Question, Reach, Role};
 use crate::systems::{self, Systems};
 use crate::work::Work;
-use crate::{async_executor, floor, nexus, onbeat, tokio};
+use crate::{async_executor, floor, nexus, onbeat, tokio, wheels};
 
 /// How much work a pass is, so that it takes some ten milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -13,13 +13,14 @@ pub(crate) struct Size {
     polls: usize,
     batches: usize,
     ticks: usize,
+    timers: usize,
 }
 
 impl Size {
     /// For figures.
-    pub(crate) const FULL: Self = Self { polls: 400_000, batches: 100, ticks: 100_000 };
+    pub(crate) const FULL: Self = Self { polls: 400_000, batches: 100, ticks: 100_000, timers: 100_000 };
     /// To see that everything runs.
-    pub(crate) const QUICK: Self = Self { polls: 40_000, batches: 10, ticks: 10_000 };
+    pub(crate) const QUICK: Self = Self { polls: 40_000, batches: 10, ticks: 10_000, timers: 10_000 };
 }
 
 const OWN_YIELD: &str = "\
@@ -30,6 +31,8 @@ const FLOOR: &str = "\
 floor: a VecDeque of indices and a Vec of boxed futures, in safe code, with a waker that does nothing; no
   timer, socket, budget or other thread. Not a proven bound. With 1 task it also makes no turn, which
   the runtimes do for each poll: compare with it where there are more.";
+const UNCANCELLED: &str = "\
+nexus does not take a timer out when its sleep is dropped: it does less, and what it leaves piles up.";
 
 /// Every question, in the order in which it is asked.
 pub(crate) fn all(size: Size) -> Vec<Question> {
@@ -63,6 +66,8 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
     for (systems, count) in [(Systems::None, 0), (Systems::One, 1), (Systems::Eight, 8)] {
         questions.push(tick(systems, count, size.ticks));
     }
+    questions.push(sleep(size.timers));
+    questions.extend(wheels::questions(size.timers));
     questions
 }
 
@@ -113,6 +118,22 @@ fn parking_and_spinning(title: &str, work: Work, reach: Option<f64>) -> [Questio
             note: None,
         },
     ]
+}
+
+fn sleep(sleeps: usize) -> Question {
+    let work = Work::Sleep { sleeps };
+    let contender =
+        |name, role, run: fn(Work) -> Duration| Contender::new(name, role, move || run(work));
+    Question {
+        title: "sleep created, polled, dropped".to_owned(),
+        operations: work.operations(),
+        contenders: vec![
+            contender("nexus", Role::Reference, nexus::parking),
+            contender("onbeat", judged(Some(0.6)), |work| onbeat::parking(Systems::None, work)),
+            contender("tokio", Role::Shown, tokio::defaults),
+        ],
+        note: Some(UNCANCELLED),
+    }
 }
 
 fn tick(systems: Systems, count: usize, ticks: usize) -> Question {

@@ -4,9 +4,9 @@
 //! and tokio write an eventfd for each wake of their root future; a driver in the root would charge
 //! them for a system call that no question here asks about.
 
-use std::future::Future;
+use std::future::{Future, pending, poll_fn};
 use std::hint::black_box;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,11 @@ pub(crate) trait Host: Clone + 'static {
 
     /// The contender's own `yield_now`.
     fn yield_now() -> impl Future<Output = ()> + 'static;
+
+    /// The contender's own `sleep`; one that has none is not asked about it.
+    fn sleep(_: Duration) -> impl Future<Output = ()> + 'static {
+        pending()
+    }
 }
 
 /// One pass of work: enough of it that one reading of the clock at each end does not count.
@@ -39,6 +44,11 @@ pub(crate) enum Work {
         /// Yields of each task.
         yields: usize,
     },
+    /// So many sleeps, one after the other, each of them created, polled once and dropped.
+    Sleep {
+        /// Sleeps in a pass.
+        sleeps: usize,
+    },
     /// `batches` times: spawn `size` tasks that are ready at their first poll, then join them all.
     SpawnJoin {
         /// Batches in a pass.
@@ -54,6 +64,7 @@ impl Work {
         match self {
             Self::SelfWake { tasks, wakes } => tasks * wakes,
             Self::Yield { tasks, yields } => tasks * yields,
+            Self::Sleep { sleeps } => sleeps,
             Self::SpawnJoin { batches, size } => batches * size,
         }
     }
@@ -65,6 +76,7 @@ impl Work {
     pub(crate) fn tasks_per_cycle(self) -> usize {
         let alive = match self {
             Self::SelfWake { tasks, .. } | Self::Yield { tasks, .. } => tasks,
+            Self::Sleep { .. } => 1,
             Self::SpawnJoin { size, .. } => size,
         };
         // The driver is one more.
@@ -76,6 +88,7 @@ impl Work {
         match self {
             Self::SelfWake { tasks, wakes } => Self::SelfWake { tasks, wakes: wakes.div_ceil(16) },
             Self::Yield { tasks, yields } => Self::Yield { tasks, yields: yields.div_ceil(16) },
+            Self::Sleep { sleeps } => Self::Sleep { sleeps: sleeps.div_ceil(16) },
             Self::SpawnJoin { batches, size } => {
                 Self::SpawnJoin { batches: batches.div_ceil(16), size }
             }
@@ -93,6 +106,7 @@ async fn run_once<H: Host>(host: &H, work: Work) -> Duration {
     match work {
         Work::SelfWake { tasks, wakes } => together(host, tasks, || wake_itself(wakes)).await,
         Work::Yield { tasks, yields } => together(host, tasks, || yield_often::<H>(yields)).await,
+        Work::Sleep { sleeps } => sleep_and_drop::<H>(sleeps).await,
         Work::SpawnJoin { batches, size } => spawn_join(host, batches, size).await,
     }
 }
@@ -121,6 +135,19 @@ async fn yield_often<H: Host>(yields: usize) {
     for _ in 0..yields {
         H::yield_now().await;
     }
+}
+
+async fn sleep_and_drop<H: Host>(sleeps: usize) -> Duration {
+    let start = Instant::now();
+    for sleep in 0..sleeps as u64 {
+        let mut sleep = pin!(H::sleep(Duration::from_millis(10_000 + sleep % 1_000)));
+        poll_fn(|cx| {
+            assert!(sleep.as_mut().poll(cx).is_pending(), "nobody waits for ten seconds");
+            Poll::Ready(())
+        })
+        .await;
+    }
+    start.elapsed()
 }
 
 async fn spawn_join<H: Host>(host: &H, batches: usize, size: usize) -> Duration {
