@@ -33,7 +33,7 @@
 //!   [`Runtime::block_on`] (sleeps when there is nothing to do), [`Runtime::block_on_busy`] (never
 //!   sleeps) or [`Runtime::tick`] (one tick, for tests and for loops of your own);
 //! - [`spawn_boxed`] and [`JoinHandle`]; [`WorldCtx`] inside a task;
-//! - [`sleep`](sleep()), [`timeout`](timeout()), [`interval`](interval()); [`net`]; [`channel`];
+//! - [`sleep`](sleep()), [`timeout`](timeout()), [`interval`](interval()), [`Backoff`]; [`net`]; [`channel`];
 //!   [`CancellationToken`]; [`ShutdownSignal`].
 //!
 //! # The tick

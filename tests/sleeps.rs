@@ -84,7 +84,7 @@ fn is_elapsed_follows_the_time_of_the_turn_and_not_the_polls() {
 
 #[test]
 fn a_sleep_whose_runtime_has_gone_is_not_elapsed() {
-    let sleep = virtually(async { sleep_until(event_time()) });
+    let (sleep,) = virtually(async { (sleep_until(event_time()),) });
     assert!(!sleep.is_elapsed());
 }
 
@@ -203,7 +203,7 @@ fn a_sleep_of_another_runtime_moves_by_reset() {
     let count = Count::new();
     let (mut first, mut second) = (World::new(), World::new());
     let mut old = Runtime::builder(&mut first).clock(ClockMode::Virtual).build();
-    let mut sleeper: Pin<Box<Sleep>> = old.block_on(async { Box::pin(sleep(HOUR)) });
+    let (mut sleeper,): (Pin<Box<Sleep>>,) = old.block_on(async { (Box::pin(sleep(HOUR)),) });
     old.block_on(async { assert!(count.poll(&mut sleeper).is_pending()) });
     let mut new = Runtime::builder(&mut second).clock(ClockMode::Virtual).build();
     new.block_on(async {
@@ -219,7 +219,7 @@ fn a_sleep_of_another_runtime_moves_by_reset() {
 #[test]
 fn a_reset_outside_a_runtime_panics_and_leaves_the_sleep_as_it_was() {
     let count = Count::new();
-    let mut sleeper = virtually(async { Box::pin(sleep(HOUR)) });
+    let (mut sleeper,) = virtually(async { (Box::pin(sleep(HOUR)),) });
     let before = sleeper.deadline();
     assert!(panic_message(|| sleeper.reset(before)).contains("Sleep::reset()"));
     assert!(panic_message(|| sleeper.reset_after(HOUR)).contains("Sleep::reset_after()"));

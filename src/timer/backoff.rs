@@ -64,7 +64,6 @@ pub struct Backoff {
 
 impl Backoff {
     /// A builder with the defaults: 100 ms at first, doubled, 30 s at most, no jitter, no end.
-    #[must_use]
     pub fn builder() -> BackoffBuilder {
         BackoffBuilder::default()
     }
@@ -379,7 +378,7 @@ impl SplitMix64 {
     fn of_runtime() -> Self {
         context::current("a Backoff with jitter and without a seed", |core| {
             let number = core.timers.borrow_mut().take_serial();
-            Self(Self(core.clock.precise_ns()).next() ^ Self(number).next())
+            Self(Self(core.clock.precise_ns()).next() ^ Self(number.get()).next())
         })
     }
 
@@ -393,7 +392,7 @@ impl SplitMix64 {
 
     /// A number from 0 to `most`, each as likely as the next up to one part in 2^64.
     fn up_to(&mut self, most: u64) -> u64 {
-        (u128::from(self.next()) * (u128::from(most) + 1) >> 64) as u64
+        ((u128::from(self.next()) * (u128::from(most) + 1)) >> 64) as u64
     }
 }
 

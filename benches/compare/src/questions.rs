@@ -18,9 +18,11 @@ pub(crate) struct Size {
 
 impl Size {
     /// For figures.
-    pub(crate) const FULL: Self = Self { polls: 400_000, batches: 100, ticks: 100_000, timers: 100_000 };
+    pub(crate) const FULL: Self =
+        Self { polls: 400_000, batches: 100, ticks: 100_000, timers: 100_000 };
     /// To see that everything runs.
-    pub(crate) const QUICK: Self = Self { polls: 40_000, batches: 10, ticks: 10_000, timers: 10_000 };
+    pub(crate) const QUICK: Self =
+        Self { polls: 40_000, batches: 10, ticks: 10_000, timers: 10_000 };
 }
 
 const OWN_YIELD: &str = "\

@@ -48,7 +48,11 @@ pub(crate) fn questions(operations: usize) -> Vec<Question> {
 fn question(live: usize, name: &str, cancel: Cancel, operations: usize) -> Question {
     let role = if live <= 100_000 { Role::Judged(Reach::Ratio(0.5)) } else { Role::Shown };
     let mut contenders = vec![
-        Contender::new("nexus-timer 1.4", Role::Reference, passes::<Nexus>(live, cancel, operations)),
+        Contender::new(
+            "nexus-timer 1.4",
+            Role::Reference,
+            passes::<Nexus>(live, cancel, operations),
+        ),
         Contender::new("onbeat wheel", role, passes::<Onbeat>(live, cancel, operations)),
         Contender::new("BTreeMap", Role::Shown, passes::<Tree>(live, cancel, operations)),
     ];
@@ -101,8 +105,8 @@ where
         for (index, delay_ns) in picks {
             match cancel {
                 Cancel::Any => {
-                    let id = ids[index].replace(timers.insert(delay_ns));
-                    timers.cancel(id.expect("every place holds a timer"));
+                    timers.cancel(ids[index].take().expect("every place holds a timer"));
+                    ids[index] = Some(timers.insert(delay_ns));
                 }
                 Cancel::Same => {
                     let id = timers.insert(delay_ns);

@@ -5,8 +5,8 @@
 //! its own before those of the entries, so that linking and unlinking have no special ends.
 //!
 //! *Sorted*: a list whose `unsorted` bit is clear ascends by [`Key`]; its head is its minimum.
-//! Appending a later key and prepending an earlier one keep a list sorted, which covers equal
-//! deadlines and equal durations; anything else marks it unsorted until it is empty again.
+//! Appending a key that is later than all before it keeps a list sorted, which covers equal deadlines and
+//! equal durations; anything else marks it unsorted until it is empty again.
 //!
 //! *Arrival*: equal deadlines are linked in the order of their registration. The wheel keeps
 //! them in one list and its spare bank, and moves lists from the head; so an equal deadline is
@@ -46,7 +46,9 @@ pub(super) enum Place {
     Deferred,
 }
 
+/// With a waker as the payload two of them fill a cache line, and none lies in two.
 #[derive(Debug)]
+#[repr(align(32))]
 struct Entry<T> {
     deadline_ns: u64,
     serial: u64,
@@ -59,6 +61,18 @@ struct Link {
     prev: u32,
 }
 
+/// The earliest and the latest deadline of those that were linked into a list since it was empty; it may
+/// be that they are there no more.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    earliest_ns: u64,
+    latest_ns: u64,
+}
+
+impl Span {
+    const EMPTY: Self = Self { earliest_ns: u64::MAX, latest_ns: 0 };
+}
+
 /// A slab of entries and `BANKS` times 64 lists of them.
 #[derive(Debug)]
 pub(super) struct Lists<T, const BANKS: usize> {
@@ -68,10 +82,7 @@ pub(super) struct Lists<T, const BANKS: usize> {
     len: usize,
     /// The sentinels, then one for each entry.
     links: Vec<Link>,
-    /// For each list that is *sorted* the deadline that was last appended, at least the tail's, which
-    /// spares a look at the tail itself; for each other occupied list a lower bound of its deadlines,
-    /// and the earliest itself unless that one has been taken out.
-    bounds_ns: Box<[u64]>,
+    spans: Box<[Span]>,
     occupied: [u64; BANKS],
     unsorted: [u64; BANKS],
 }
@@ -85,7 +96,7 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
             vacant: NONE,
             len: 0,
             links: Self::sentinels().collect(),
-            bounds_ns: vec![0; Self::SENTINELS].into_boxed_slice(),
+            spans: vec![Span::EMPTY; Self::SENTINELS].into_boxed_slice(),
             occupied: [0; BANKS],
             unsorted: [0; BANKS],
         }
@@ -192,10 +203,10 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
     }
 
     /// A lower bound of the deadlines of an occupied list; the earliest itself if the list is *sorted*, or
-    /// if the earliest of those linked since it became unsorted is still there.
+    /// if the earliest of those linked since it was empty is still there.
     pub(super) fn bound_ns(&self, bank: u8, slot: u8) -> Option<u64> {
         if self.unsorted(bank) >> slot & 1 != 0 {
-            return Some(self.bounds_ns[sentinel(bank, slot)]);
+            return Some(self.spans[sentinel(bank, slot)].earliest_ns);
         }
         self.head(bank, slot).map(|key| key.deadline_ns)
     }
@@ -206,39 +217,21 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         let bit = 1 << slot;
         let sentinel = sentinel(bank, slot);
         let (occupied, unsorted) = (self.occupied[bank as usize], self.unsorted[bank as usize]);
+        let span = if occupied & bit == 0 { Span::EMPTY } else { self.spans[sentinel] };
+        let unsorts = u64::from(deadline_ns < span.latest_ns) << slot;
+        debug_assert!(
+            occupied & bit == 0
+                || (unsorted | unsorts) & bit != 0
+                || self.key_of(self.links[sentinel].prev) < self.key(index),
+            "equal deadlines arrive in order"
+        );
+        self.spans[sentinel] = Span {
+            earliest_ns: span.earliest_ns.min(deadline_ns),
+            latest_ns: span.latest_ns.max(deadline_ns),
+        };
         self.occupied[bank as usize] = occupied | bit;
-        let bound_ns = self.bounds_ns[sentinel];
-        if occupied & !unsorted & bit != 0 && bound_ns > deadline_ns {
-            self.link_earlier(index, bank, slot);
-        } else {
-            debug_assert!(
-                occupied & !unsorted & bit == 0
-                    || self.key_of(self.links[sentinel].prev) < self.key(index),
-                "equal deadlines arrive in order"
-            );
-            let earliest_ns = bound_ns.min(deadline_ns);
-            self.bounds_ns[sentinel] = if unsorted & bit == 0 { deadline_ns } else { earliest_ns };
-            self.link_before(index, sentinel);
-        }
-    }
-
-    /// Links into an occupied *sorted* list an entry that may not belong at its end.
-    #[inline(never)]
-    fn link_earlier(&mut self, index: u32, bank: u8, slot: u8) {
-        let sentinel = sentinel(bank, slot);
-        let key = self.key(index);
-        let Link { next: head, prev: tail } = self.links[sentinel];
-        let earliest = self.key_of(head);
-        if self.key_of(tail) < key {
-            self.bounds_ns[sentinel] = key.deadline_ns;
-            self.link_before(index, sentinel);
-        } else if key < earliest {
-            self.link_before(index, head as usize);
-        } else {
-            self.unsorted[bank as usize] |= 1 << slot;
-            self.bounds_ns[sentinel] = earliest.deadline_ns;
-            self.link_before(index, sentinel);
-        }
+        self.unsorted[bank as usize] = unsorted | unsorts;
+        self.link_before(index, sentinel);
     }
 
     #[inline(always)]

@@ -33,6 +33,8 @@ mod near;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU64;
+
 use lists::{Key, Lists, Place};
 use near::{Deferred, Near};
 
@@ -53,6 +55,9 @@ const LEAD_NS: u64 = 1 << 24;
 /// The slot of a level that has nothing moved ahead.
 const NO_SLOT: u8 = u8::MAX;
 
+/// The first registration number.
+const FIRST_SERIAL: NonZeroU64 = NonZeroU64::MIN;
+
 /// Names one registration of a timer in its wheel.
 ///
 /// A serial is never used again in its wheel, so the identity of a fired, cancelled or reset
@@ -60,7 +65,8 @@ const NO_SLOT: u8 = u8::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerId {
     index: u32,
-    serial: u64,
+    /// Never zero, which leaves a place for the `None` of an `Option<TimerId>`.
+    serial: NonZeroU64,
 }
 
 /// Timers with a payload, fired in the order (deadline, registration).
@@ -69,7 +75,7 @@ pub(crate) struct Wheel<T> {
     lists: Lists<T, BANKS>,
     near: Near,
     deferred: Deferred,
-    next_serial: u64,
+    next_serial: NonZeroU64,
     /// What levels and slots are counted from; a multiple of a tick, at most the latest time seen or the
     /// latest that `first_deadline` gave.
     position_ns: u64,
@@ -103,7 +109,7 @@ impl<T> Wheel<T> {
             lists: Lists::new(),
             near: Near::default(),
             deferred: Deferred::new(),
-            next_serial: 0,
+            next_serial: FIRST_SERIAL,
             position_ns: tick_start(now_ns),
             earliest_ns: u64::MAX,
             slots_from_ns: u64::MAX,
@@ -122,7 +128,7 @@ impl<T> Wheel<T> {
 
     /// The registration number that the next `insert` or `reset` gives out.
     pub(crate) fn next_serial(&self) -> u64 {
-        self.next_serial
+        self.next_serial.get()
     }
 
     /// Registers a timer. A deadline in the past is due at once.
@@ -132,7 +138,7 @@ impl<T> Wheel<T> {
     /// With about 2^32 timers registered.
     pub(crate) fn insert(&mut self, deadline_ns: u64, payload: T) -> TimerId {
         let serial = self.take_serial();
-        let index = self.lists.allocate(deadline_ns, serial, payload);
+        let index = self.lists.allocate(deadline_ns, serial.get(), payload);
         self.earliest_ns = self.earliest_ns.min(deadline_ns);
         self.place(index, deadline_ns);
         TimerId { index, serial }
@@ -140,7 +146,7 @@ impl<T> Wheel<T> {
 
     /// Takes a timer out; `None` if it has fired, was cancelled or was reset.
     pub(crate) fn cancel(&mut self, id: TimerId) -> Option<T> {
-        if !self.lists.is_live(id.index, id.serial) {
+        if !self.lists.is_live(id.index, id.serial.get()) {
             return None;
         }
         let place = self.lists.place(id.index);
@@ -156,7 +162,7 @@ impl<T> Wheel<T> {
 
     /// The payload of a timer, to replace it; `None` if the timer is gone.
     pub(crate) fn payload_mut(&mut self, id: TimerId) -> Option<&mut T> {
-        if !self.lists.is_live(id.index, id.serial) {
+        if !self.lists.is_live(id.index, id.serial.get()) {
             return None;
         }
         self.lists.payload_mut(id.index)
@@ -168,7 +174,7 @@ impl<T> Wheel<T> {
     /// that already have the same deadline and does not fire in the turn of the reset. The old
     /// identity is dead.
     pub(crate) fn reset(&mut self, id: TimerId, deadline_ns: u64) -> Option<TimerId> {
-        if !self.lists.is_live(id.index, id.serial) {
+        if !self.lists.is_live(id.index, id.serial.get()) {
             return None;
         }
         let place = self.lists.place(id.index);
@@ -176,7 +182,7 @@ impl<T> Wheel<T> {
             self.lists.unlink(id.index);
         }
         let serial = self.take_serial();
-        self.lists.rekey(id.index, deadline_ns, serial);
+        self.lists.rekey(id.index, deadline_ns, serial.get());
         if place != Place::Listed {
             self.bury(place);
         }
@@ -260,9 +266,9 @@ impl<T> Wheel<T> {
     }
 
     /// A registration number that no timer gets: something that differs from all else in this wheel.
-    pub(crate) fn take_serial(&mut self) -> u64 {
+    pub(crate) fn take_serial(&mut self) -> NonZeroU64 {
         let serial = self.next_serial;
-        self.next_serial += 1;
+        self.next_serial = serial.saturating_add(1);
         serial
     }
 

@@ -77,14 +77,14 @@ impl Pair {
     pub(super) fn insert(&mut self, deadline_ns: u64) {
         let serial = self.wheel.next_serial();
         let id = self.wheel.insert(deadline_ns, serial);
-        assert_eq!(id.serial, serial);
+        assert_eq!(id.serial.get(), serial);
         self.model.insert((deadline_ns, serial), serial);
         self.ids.push((id, deadline_ns));
     }
 
     pub(super) fn cancel(&mut self, pick: usize) {
         let Some((id, deadline_ns)) = self.pick(pick) else { return };
-        let expected = self.model.remove(&(deadline_ns, id.serial));
+        let expected = self.model.remove(&(deadline_ns, id.serial.get()));
         assert_eq!(self.wheel.cancel(id), expected);
         self.gone.push(id);
     }
@@ -92,13 +92,13 @@ impl Pair {
     pub(super) fn reset(&mut self, pick: usize, when: When) {
         let to_ns = self.deadline(when);
         let Some((id, deadline_ns)) = self.pick(pick) else { return };
-        let payload = self.model.remove(&(deadline_ns, id.serial));
+        let payload = self.model.remove(&(deadline_ns, id.serial.get()));
         let reset = self.wheel.reset(id, to_ns);
         assert_eq!(reset.is_some(), payload.is_some());
         self.gone.push(id);
         if let (Some(id), Some(payload)) = (reset, payload) {
             assert_eq!(self.wheel.payload_mut(id).copied(), Some(payload));
-            self.model.insert((to_ns, id.serial), payload);
+            self.model.insert((to_ns, id.serial.get()), payload);
             self.ids.push((id, to_ns));
         }
     }
