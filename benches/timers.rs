@@ -22,7 +22,11 @@ use onbeat::{Runtime, sleep, spawn_boxed};
 use wheel::{TimerId, Wheel};
 
 #[path = "../src/timer/wheel/mod.rs"]
-#[allow(dead_code, reason = "the loop uses more of the wheel than the questions here")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the loop uses more of the wheel than the questions here, and its tests run elsewhere"
+)]
 mod wheel;
 
 const SECOND_NS: u64 = 1_000_000_000;
