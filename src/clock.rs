@@ -44,7 +44,7 @@ pub(crate) fn instant_after(origin: Instant, ns: u64) -> Instant {
 
 /// The machine's monotonic clock, the one that `Instant` reads, in nanoseconds from a beginning of its
 /// own. A third of the instructions of `Instant::elapsed`, and read in every turn.
-fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }

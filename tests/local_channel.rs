@@ -1,10 +1,13 @@
 //! The local channel: order, room, waiting on either end, and closing from either end.
 
+#[path = "common/channel_model.rs"]
+mod channel_model;
 mod common;
 
-use std::{cell::RefCell, collections::VecDeque, pin::Pin, rc::Rc, sync::Arc, task::Poll};
+use std::{cell::RefCell, pin::Pin, rc::Rc, sync::Arc, task::Poll};
 
 use bevy_ecs::prelude::*;
+use channel_model::{Model, Step, steps};
 use common::{Count, LIMIT_SECONDS, block_on, watchdog};
 use futures::StreamExt;
 use onbeat::{
@@ -417,97 +420,6 @@ fn errors_say_what_to_do() {
     check(&TryRecvError::Disconnected, "nothing will come");
     assert!(matches!(TrySendError::Full(NotDebug).into_inner(), NotDebug));
     assert!(TrySendError::Full(()).is_full() && TrySendError::from(SendError(())).is_closed());
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    TrySend,
-    TryRecv,
-    /// Makes a `send` and polls it once.
-    Send,
-    /// Polls the pending `send` at this place, counted round.
-    Poll(usize),
-    /// Drops the pending `send` at this place, counted round.
-    Drop(usize),
-    Close,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        4 => Just(Step::TrySend),
-        6 => Just(Step::TryRecv),
-        6 => Just(Step::Send),
-        4 => any::<usize>().prop_map(Step::Poll),
-        2 => any::<usize>().prop_map(Step::Drop),
-        1 => Just(Step::Close),
-    ];
-    prop::collection::vec(step, 0..120)
-}
-
-/// The channel in the plainest words: values, and a line of those who wait, the first of whom have been
-/// promised a place.
-#[derive(Default)]
-struct Model {
-    capacity: usize,
-    values: VecDeque<u32>,
-    promised: Vec<u32>,
-    waiting: VecDeque<u32>,
-    closed: bool,
-}
-
-impl Model {
-    fn has_room(&self) -> bool {
-        self.values.len() + self.promised.len() < self.capacity
-    }
-
-    fn promise(&mut self) {
-        while !self.closed && self.has_room() && !self.waiting.is_empty() {
-            self.promised.extend(self.waiting.pop_front());
-        }
-    }
-
-    fn try_send(&mut self, value: u32) -> Result<(), TrySendError<u32>> {
-        if self.closed {
-            Err(TrySendError::Closed(value))
-        } else if self.has_room() {
-            self.values.push_back(value);
-            Ok(())
-        } else {
-            Err(TrySendError::Full(value))
-        }
-    }
-
-    fn try_recv(&mut self) -> Result<u32, TryRecvError> {
-        let value = self.values.pop_front();
-        self.promise();
-        let none = if self.closed { TryRecvError::Disconnected } else { TryRecvError::Empty };
-        value.ok_or(none)
-    }
-
-    fn poll(&mut self, value: u32) -> Poll<Result<(), SendError<u32>>> {
-        if self.closed {
-            return Poll::Ready(Err(SendError(value)));
-        }
-        let before = self.promised.len();
-        self.promised.retain(|&promised| promised != value);
-        if self.promised.len() < before {
-            self.values.push_back(value);
-            return Poll::Ready(Ok(()));
-        }
-        if !self.waiting.contains(&value) {
-            if self.try_send(value).is_ok() {
-                return Poll::Ready(Ok(()));
-            }
-            self.waiting.push_back(value);
-        }
-        Poll::Pending
-    }
-
-    fn forget(&mut self, value: u32) {
-        self.promised.retain(|&promised| promised != value);
-        self.waiting.retain(|&waiting| waiting != value);
-        self.promise();
-    }
 }
 
 struct PendingSend<'a> {

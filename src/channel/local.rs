@@ -40,6 +40,17 @@
 //! fn send<T: Send>(_: T) {}
 //! send(onbeat::channel::local::channel::<u8>(1).1);
 //! ```
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(onbeat::channel::local::channel::<u8>(1).0);
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn sync<T: Sync>(_: T) {}
+//! sync(onbeat::channel::local::channel::<u8>(1).1);
+//! ```
+#![forbid(unsafe_code)]
 
 mod shared;
 
@@ -47,12 +58,12 @@ use std::{
     fmt,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
 
-use super::{SendError, TryRecvError, TrySendError};
+use super::{SendError, TryRecvError, TrySendError, budget::Courtesy};
 use shared::{Shared, Ticket, Waits};
 
 /// A channel with room for `capacity` values.
@@ -65,7 +76,7 @@ use shared::{Shared, Ticket, Waits};
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a local channel needs room for at least one value");
     let shared = Rc::new(Shared::new(capacity));
-    (Sender { shared: shared.clone() }, Receiver { shared })
+    (Sender { shared: shared.clone() }, Receiver { shared, courtesy: Courtesy::default() })
 }
 
 /// The end that sends. Clones send into the same channel; the last one to be dropped closes it.
@@ -84,7 +95,8 @@ impl<T> Sender<T> {
     ///
     /// Dropping the future drops the value, unsent, and gives up its place in the order.
     pub fn send(&self, value: T) -> Sending<'_, T> {
-        Sending { shared: &self.shared, value: Some(value), ticket: None }
+        let courtesy = Courtesy::default();
+        Sending { shared: &self.shared, value: Some(value), ticket: None, courtesy }
     }
 
     /// Sends a value if there is a place.
@@ -143,6 +155,8 @@ impl<T> Drop for Sender<T> {
 /// The end that receives, also as a `Stream`. Dropping it closes the channel and drops what is in it.
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
+    /// Of [`poll_recv`](Self::poll_recv), which has no future to keep it in.
+    courtesy: Courtesy,
 }
 
 impl<T> Receiver<T> {
@@ -153,7 +167,30 @@ impl<T> Receiver<T> {
     ///
     /// Dropping the future loses nothing.
     pub fn recv(&self) -> Receiving<'_, T> {
-        Receiving { shared: &self.shared, ticket: None }
+        Receiving { shared: &self.shared, ticket: None, courtesy: Courtesy::default() }
+    }
+
+    /// Receives what is there, `max` values at most, at the end of `into`, and waits while there is
+    /// nothing. Gives their number. 0: the channel is closed, and all that was sent has been received,
+    /// or `max` is 0.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let (sender, receiver) = onbeat::channel::local::channel(4);
+    /// for price in [100, 101, 102] {
+    ///     sender.try_send(price).unwrap();
+    /// }
+    /// let mut prices = Vec::new();
+    /// assert_eq!(receiver.recv_many(&mut prices, 2).await, 2);
+    /// assert_eq!(prices, [100, 101]);
+    /// # });
+    /// ```
+    pub fn recv_many<'a>(&'a self, into: &'a mut Vec<T>, max: usize) -> ReceivingMany<'a, T> {
+        ReceivingMany { one: self.recv(), into, max }
     }
 
     /// Receives the next value if there is one.
@@ -166,9 +203,34 @@ impl<T> Receiver<T> {
         self.shared.try_recv()
     }
 
+    /// Receives what is there, `max` values at most, at the end of `into`, and gives their number.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`]: nothing is there, now or for ever. Not when `max` is 0.
+    ///
+    /// ```
+    /// use onbeat::channel::{TryRecvError, local};
+    ///
+    /// let (sender, receiver) = local::channel(4);
+    /// let mut prices = Vec::new();
+    /// assert_eq!(receiver.try_recv_many(&mut prices, 8), Err(TryRecvError::Empty));
+    /// sender.try_send(100).unwrap();
+    /// sender.try_send(101).unwrap();
+    /// assert_eq!(receiver.try_recv_many(&mut prices, 8), Ok(2));
+    /// assert_eq!(prices, [100, 101]);
+    /// ```
+    pub fn try_recv_many(&self, into: &mut Vec<T>, max: usize) -> Result<usize, TryRecvError> {
+        self.shared.try_recv_many(into, max)
+    }
+
     /// The poll of [`recv`](Self::recv), for futures written by hand. The latest call's waker is woken.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.shared.poll_recv(Ticket::POLLED_BY_HAND, cx)
+        ready!(self.courtesy.poll(cx));
+        let take = |shared: &Shared<T>| shared.try_recv();
+        let received = ready!(self.shared.poll_recv(Ticket::POLLED_BY_HAND, cx, take));
+        self.courtesy.spend();
+        Poll::Ready(received)
     }
 
     /// Closes the channel. What was sent can still be received, and those who wait to send get their
@@ -236,6 +298,7 @@ pub struct Sending<'a, T> {
     value: Option<T>,
     /// Its place in the order, from the poll that found no room until it has its answer.
     ticket: Option<Ticket>,
+    courtesy: Courtesy,
 }
 
 /// The value is moved, never pinned.
@@ -245,6 +308,7 @@ impl<T> Sending<'_, T> {
     /// With room for the value, or on a channel that is closed.
     fn complete(&mut self, has_room: bool) -> Poll<Result<(), SendError<T>>> {
         self.ticket = None;
+        self.courtesy.spend();
         let value = self.value.take().expect("a send is not polled again after it was ready");
         if has_room {
             self.shared.push(value);
@@ -263,6 +327,7 @@ impl<T> Future for Sending<'_, T> {
     /// After it has been ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        ready!(this.courtesy.poll(cx));
         let mut waker = None;
         loop {
             if this.shared.is_closed() {
@@ -311,20 +376,35 @@ impl<T> Drop for Sending<'_, T> {
 pub struct Receiving<'a, T> {
     shared: &'a Shared<T>,
     ticket: Option<Ticket>,
+    courtesy: Courtesy,
+}
+
+impl<T> Receiving<'_, T> {
+    #[inline]
+    fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(&Shared<T>) -> Result<R, TryRecvError>,
+    ) -> Poll<Option<R>> {
+        ready!(self.courtesy.poll(cx));
+        let received = match take(self.shared) {
+            Ok(taken) => Some(taken),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => {
+                let ticket = *self.ticket.get_or_insert_with(|| self.shared.ticket());
+                ready!(self.shared.poll_recv(ticket, cx, take))
+            }
+        };
+        self.courtesy.spend();
+        Poll::Ready(received)
+    }
 }
 
 impl<T> Future for Receiving<'_, T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let shared = self.shared;
-        match shared.try_recv() {
-            Ok(value) => return Poll::Ready(Some(value)),
-            Err(TryRecvError::Disconnected) => return Poll::Ready(None),
-            Err(TryRecvError::Empty) => {}
-        }
-        let ticket = *self.ticket.get_or_insert_with(|| shared.ticket());
-        shared.poll_recv(ticket, cx)
+        self.poll_with(cx, Shared::try_recv)
     }
 }
 
@@ -336,20 +416,43 @@ impl<T> Drop for Receiving<'_, T> {
     }
 }
 
+/// The future of [`Receiver::recv_many`].
+///
+/// # Cancellation
+///
+/// Dropping it loses nothing: what it has received is in the vector, and then it is ready.
+#[must_use = "futures do nothing unless polled"]
+pub struct ReceivingMany<'a, T> {
+    one: Receiving<'a, T>,
+    into: &'a mut Vec<T>,
+    max: usize,
+}
+
+impl<T> Future for ReceivingMany<'_, T> {
+    type Output = usize;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
+        let Self { one, into, max } = &mut *self;
+        let received = ready!(one.poll_with(cx, |shared| shared.try_recv_many(into, *max)));
+        Poll::Ready(received.unwrap_or(0))
+    }
+}
+
 /// Each shows the state of its channel, whatever the values are.
 macro_rules! shows_its_channel {
-    ($($name:literal: $kind:ty),*) => {$(
+    ($($name:literal: $kind:ty, $($shared:ident).+;)*) => {$(
         impl<T> fmt::Debug for $kind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple($name).field(&self.shared).finish()
+                f.debug_tuple($name).field(&self.$($shared).+).finish()
             }
         }
     )*};
 }
 
 shows_its_channel!(
-    "Sender": Sender<T>,
-    "Receiver": Receiver<T>,
-    "Sending": Sending<'_, T>,
-    "Receiving": Receiving<'_, T>
+    "Sender": Sender<T>, shared;
+    "Receiver": Receiver<T>, shared;
+    "Sending": Sending<'_, T>, shared;
+    "Receiving": Receiving<'_, T>, shared;
+    "ReceivingMany": ReceivingMany<'_, T>, one.shared;
 );

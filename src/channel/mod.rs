@@ -1,11 +1,27 @@
 //! Channels between tasks.
 //!
-//! - [`local`]: bounded, any number of senders, one thread, no atomics.
+//! - [`local`]: bounded, any number of senders, one thread, no atomics;
+//! - [`mpsc`]: bounded, any number of senders, across threads;
+//! - [`spsc`]: bounded, one sender, across threads; the fastest of those.
+//!
+//! All have the same surface: `send`, `recv` and `recv_many` are awaited, `try_send`, `try_recv` and
+//! `try_recv_many` are not, a receiver is a `Stream`, either end closes. What crosses threads can also be
+//! waited for on a plain thread, by `blocking_send` and `blocking_recv`.
+//!
+//! A task that finds its channels always ready cannot hold the turn: after 128 sends and receives in one
+//! poll, the next one lets everybody else go first.
 //!
 //! The errors are shared, and give back the value that was not sent.
-#![forbid(unsafe_code)]
 
+mod bell;
+mod blocking;
+mod budget;
 pub mod local;
+pub mod mpsc;
+pub mod spsc;
+mod sync;
+
+pub use blocking::{RecvTimeoutError, SendTimeoutError};
 
 use std::{error, fmt};
 
@@ -109,3 +125,20 @@ impl fmt::Display for TryRecvError {
 }
 
 impl error::Error for TryRecvError {}
+
+/// Each end and each future shows the state of its channel, whatever the values are.
+macro_rules! shows_its_channel {
+    ($($name:literal: $kind:ty, $($end:ident).+;)*) => {$(
+        impl<T> std::fmt::Debug for $kind {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct($name)
+                    .field("len", &self.$($end).+.len())
+                    .field("capacity", &self.$($end).+.capacity())
+                    .field("is_closed", &self.$($end).+.is_closed())
+                    .finish()
+            }
+        }
+    )*};
+}
+
+use shows_its_channel;

@@ -217,6 +217,11 @@ impl Executor {
         self.local_wakes.get()
     }
 
+    /// Rises with every poll of a task: which one is going on.
+    pub(crate) fn poll_number(&self) -> u64 {
+        self.polls.get()
+    }
+
     pub(crate) fn counts(&self) -> ExecutorCounts {
         ExecutorCounts {
             polls: self.polls.get(),

@@ -245,11 +245,38 @@ impl<T> Shared<T> {
         drop(left);
     }
 
-    pub(super) fn poll_recv(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    pub(super) fn try_recv_many(
+        &self,
+        into: &mut Vec<T>,
+        max: usize,
+    ) -> Result<usize, TryRecvError> {
+        let count = self.len().min(max);
+        if count == 0 && max > 0 {
+            return Err(if self.is_closed() {
+                TryRecvError::Disconnected
+            } else {
+                TryRecvError::Empty
+            });
+        }
+        into.reserve(count);
+        // A waker that is woken in between may take some of them.
+        let values = std::iter::from_fn(|| self.pop()).take(count);
+        let before = into.len();
+        values.for_each(|value| into.push(value));
+        Ok(into.len() - before)
+    }
+
+    /// Takes what `take` finds, or waits for it. `None`: nothing will come.
+    pub(super) fn poll_recv<R>(
+        &self,
+        ticket: Ticket,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(&Self) -> Result<R, TryRecvError>,
+    ) -> Poll<Option<R>> {
         // Cloned before the look, because a waker's clone may be anybody's code.
         let waker = cx.waker().clone();
-        match self.try_recv() {
-            Ok(value) => Poll::Ready(Some(value)),
+        match take(self) {
+            Ok(taken) => Poll::Ready(Some(taken)),
             Err(TryRecvError::Disconnected) => Poll::Ready(None),
             Err(TryRecvError::Empty) => {
                 drop(self.wait_to_receive(ticket, waker));
@@ -281,13 +308,17 @@ impl<T> Shared<T> {
         left
     }
 
-    /// Wakes all who wait to receive: one will have the value, and the others wait again. One that waits
-    /// again while this runs is not woken again.
+    /// Wakes all who wait to receive: one will have the value, and the others wait again. The list keeps
+    /// its memory.
     #[cold]
     fn wake_receivers(&self) {
-        let waiting = self.waiting_receivers.take();
-        self.receiver_waits.set(false);
-        wake_all(waiting.into_iter().map(|waiter| waiter.waker));
+        let count = self.waiting_receivers.borrow().len();
+        wake_all((0..count).map_while(|_| {
+            let mut waiting = self.waiting_receivers.borrow_mut();
+            let first = waiting.pop_front();
+            self.receiver_waits.set(!waiting.is_empty());
+            first.map(|waiter| waiter.waker)
+        }));
     }
 
     #[cold]

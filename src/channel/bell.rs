@@ -1,0 +1,70 @@
+//! How one end waits for the other, where one waits at most: a flag, and behind it a waker.
+//!
+//! Invariants:
+//!
+//! - **store, then look**: see `sync`. Whoever waits calls [`Bell::wait`], looks again at what it waits
+//!   for, and only then is pending; whoever brings it stores it, and then calls [`Bell::ring`];
+//! - **flag by lock**: the flag is stored under the lock, and says whether there is a waker;
+//! - **last**: a waker is cloned, woken and dropped when the lock is not held, because each may be
+//!   anybody's code.
+#![forbid(unsafe_code)]
+
+use std::task::Waker;
+
+use super::sync::{AtomicBool, Mutex, Ordering, lock, look_after_store};
+
+/// Where one waits.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    waits: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    pub(crate) fn new() -> Self {
+        Self { waits: AtomicBool::new(false), waker: Mutex::new(None) }
+    }
+
+    /// Says who waits, in place of who waited before. After it, whoever waits looks again.
+    pub(crate) fn wait(&self, waker: &Waker) {
+        let is_known = lock(&self.waker).as_ref().is_some_and(|known| known.will_wake(waker));
+        if !is_known {
+            let waker = waker.clone();
+            let mut stored = lock(&self.waker);
+            let before = stored.replace(waker);
+            self.waits.store(true, Ordering::SeqCst);
+            drop(stored);
+            drop(before);
+        }
+        look_after_store();
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn leave(&self) {
+        drop(self.take());
+    }
+
+    /// Wakes who waits. One load when nobody does.
+    #[inline(always)]
+    pub(crate) fn ring(&self) {
+        look_after_store();
+        if self.waits.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if let Some(waker) = self.take() {
+            waker.wake();
+        }
+    }
+
+    /// Who waits, to be woken when the lock is free again.
+    pub(crate) fn take(&self) -> Option<Waker> {
+        let mut stored = lock(&self.waker);
+        let waker = stored.take();
+        self.waits.store(false, Ordering::SeqCst);
+        waker
+    }
+}

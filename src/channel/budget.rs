@@ -1,0 +1,71 @@
+//! What keeps a loop over a channel that is always ready from holding the turn for ever.
+//!
+//! In one poll of a task, [`READY_A_POLL`] sends and receives may be ready. Each one after that wakes its
+//! task and is pending once; since a task that wakes itself is polled in the next turn, all others, the
+//! timers and the stages come first. An operation that has stood back once goes on when it is polled
+//! again, whatever was spent: so two loops in one task both go on, and an executor inside of a task does
+//! not spin. Outside of a runtime nothing is counted.
+#![forbid(unsafe_code)]
+
+use std::{
+    cell::Cell,
+    task::{Context, Poll},
+};
+
+use crate::context;
+
+/// How many channel operations may be ready in one poll of a task.
+pub(crate) const READY_A_POLL: u32 = 128;
+
+thread_local! {
+    static SPENT: Cell<Spent> = const { Cell::new(Spent { poll: u64::MAX, count: 0 }) };
+}
+
+/// What was spent in the poll with this number.
+#[derive(Clone, Copy)]
+struct Spent {
+    poll: u64,
+    count: u32,
+}
+
+/// The number of the poll that is going on in this thread's runtime.
+#[inline]
+fn poll_number() -> Option<u64> {
+    context::try_current(|core| core.executor.poll_number())
+}
+
+/// Whether an operation has stood back.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Courtesy {
+    stood_back: bool,
+}
+
+impl Courtesy {
+    /// Pending, and the task woken, when this poll has spent its budget and the operation has not stood
+    /// back yet.
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if SPENT.get().count < READY_A_POLL { Poll::Ready(()) } else { self.stand_back(cx) }
+    }
+
+    #[cold]
+    fn stand_back(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stood_back || poll_number() != Some(SPENT.get().poll) {
+            return Poll::Ready(());
+        }
+        self.stood_back = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The operation is ready.
+    #[inline]
+    pub(crate) fn spend(&mut self) {
+        self.stood_back = false;
+        if let Some(poll) = poll_number() {
+            let spent = SPENT.get();
+            let before = if spent.poll == poll { spent.count } else { 0 };
+            SPENT.set(Spent { poll, count: before.saturating_add(1) });
+        }
+    }
+}

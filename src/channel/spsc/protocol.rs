@@ -1,0 +1,160 @@
+//! What the ends of an spsc channel say to each other: each operation on the ring, followed by a look
+//! at who waits for it.
+#![forbid(unsafe_code)]
+
+use std::task::{Context, Poll};
+
+use crate::wakers::wake_all;
+
+use super::{
+    super::{SendError, TryRecvError, TrySendError, bell::Bell},
+    ring::{self, ring},
+};
+
+pub(crate) type Producer<T> = ring::Producer<T, Waits>;
+pub(crate) type Consumer<T> = ring::Consumer<T, Waits>;
+
+/// Who waits at either end.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    receiver: Bell,
+    sender: Bell,
+}
+
+pub(crate) fn open<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+    ring(capacity, Waits { receiver: Bell::new(), sender: Bell::new() })
+}
+
+#[inline]
+pub(crate) fn try_send<T>(producer: &mut Producer<T>, value: T) -> Result<(), TrySendError<T>> {
+    producer.push(value)?;
+    producer.with().receiver.ring();
+    Ok(())
+}
+
+/// Sends the value, which is left where it is while there is no room.
+pub(crate) fn poll_send<T>(
+    producer: &mut Producer<T>,
+    value: &mut Option<T>,
+    waits: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), SendError<T>>> {
+    for looks in 0..2 {
+        let own = value.take().expect("a send is not polled again after it was ready");
+        let sent = match try_send(producer, own) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(own)) => Err(SendError(own)),
+            Err(TrySendError::Full(own)) => {
+                *value = Some(own);
+                if looks == 0 {
+                    producer.with().sender.wait(cx.waker());
+                    *waits = true;
+                }
+                continue;
+            }
+        };
+        if *waits {
+            *waits = false;
+            producer.with().sender.leave();
+        }
+        return Poll::Ready(sent);
+    }
+    Poll::Pending
+}
+
+#[inline]
+pub(crate) fn try_recv<T>(consumer: &mut Consumer<T>) -> Result<T, TryRecvError> {
+    let value = consumer.pop()?;
+    consumer.with().sender.ring();
+    Ok(value)
+}
+
+pub(crate) fn try_recv_many<T>(
+    consumer: &mut Consumer<T>,
+    into: &mut Vec<T>,
+    max: usize,
+) -> Result<usize, TryRecvError> {
+    let count = consumer.pop_many(into, max)?;
+    consumer.with().sender.ring();
+    Ok(count)
+}
+
+/// Takes what `take` finds, or waits for it. `None`: nothing will come.
+#[inline]
+pub(crate) fn poll_recv<T, R>(
+    consumer: &mut Consumer<T>,
+    cx: &mut Context<'_>,
+    mut take: impl FnMut(&mut Consumer<T>) -> Result<R, TryRecvError>,
+) -> Poll<Option<R>> {
+    match take(consumer) {
+        Ok(taken) => {
+            consumer.with().sender.ring();
+            Poll::Ready(Some(taken))
+        }
+        Err(TryRecvError::Disconnected) => Poll::Ready(None),
+        Err(TryRecvError::Empty) => wait_to_receive(consumer, cx, take),
+    }
+}
+
+#[cold]
+fn wait_to_receive<T, R>(
+    consumer: &mut Consumer<T>,
+    cx: &mut Context<'_>,
+    mut take: impl FnMut(&mut Consumer<T>) -> Result<R, TryRecvError>,
+) -> Poll<Option<R>> {
+    consumer.with().receiver.wait(cx.waker());
+    let taken = match take(consumer) {
+        Ok(taken) => Some(taken),
+        Err(TryRecvError::Disconnected) => None,
+        Err(TryRecvError::Empty) => return Poll::Pending,
+    };
+    consumer.with().receiver.leave();
+    if taken.is_some() {
+        consumer.with().sender.ring();
+    }
+    Poll::Ready(taken)
+}
+
+/// The sender waits no more.
+pub(crate) fn sender_leaves<T>(producer: &Producer<T>) {
+    producer.with().sender.leave();
+}
+
+/// The receiver waits no more.
+pub(crate) fn receiver_leaves<T>(consumer: &Consumer<T>) {
+    consumer.with().receiver.leave();
+}
+
+pub(crate) fn close_by_sender<T>(producer: &Producer<T>) {
+    if producer.close() {
+        wake_both(producer.with());
+    }
+}
+
+pub(crate) fn close_by_receiver<T>(consumer: &Consumer<T>) {
+    if consumer.close() {
+        wake_both(consumer.with());
+    }
+}
+
+/// Whoever waits learns that the channel is closed.
+#[cold]
+fn wake_both(waits: &Waits) {
+    wake_all(waits.sender.take().into_iter().chain(waits.receiver.take()));
+}
+
+/// The receiver has gone: what nobody will take is dropped, also behind a value whose destructor panics.
+pub(crate) fn drop_rest<T>(consumer: &mut Consumer<T>) {
+    struct Rest<'a, T>(&'a mut Consumer<T>);
+    impl<T> Drop for Rest<'_, T> {
+        fn drop(&mut self) {
+            while let Ok(value) = self.0.pop() {
+                drop(value);
+            }
+        }
+    }
+    let rest = Rest(consumer);
+    while let Ok(value) = rest.0.pop() {
+        drop(value);
+    }
+}
