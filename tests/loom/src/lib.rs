@@ -1,4 +1,4 @@
-//! Loom models of the inbox: the library's own files, compiled with loom's atomics, under every
+//! Loom models of the inbox and of the channels across threads: the library's own files, compiled with loom's atomics, under every
 //! interleaving and every value that the memory model lets a load return, up to a bound on
 //! preemptions.
 //!
@@ -7,9 +7,11 @@
 //! - `wakes`: two threads wake while the owner drains; no request is left behind;
 //! - `parking`: a wake races the owner's way to sleep; the owner never sleeps on it;
 //! - `ownership`: a wake races the runtime's end and the inbox's next owner;
-//! - `budget`: a drain that stops half-way meets the wake of a bit that it has just taken.
+//! - `budget`: a drain that stops half-way meets the wake of a bit that it has just taken;
+//! - `spsc`, `mpsc`: sending, receiving, closing and giving up race each other; nobody waits for what is
+//!   there, and every value has one end.
 //!
-//! Every model counts requests, not wakes: a waker counts one up before it wakes, and the owner reads
+//! Every model of the inbox counts requests, not wakes: a waker counts one up before it wakes, and the owner reads
 //! the count when the slot is handed to it. So two wakes may become one, and yet a wake that brings
 //! nothing new to light after a later request is a lost one.
 
@@ -23,13 +25,24 @@ mod inbox;
 mod sync;
 
 #[cfg(all(test, loom))]
+#[expect(dead_code, reason = "the models need a part of what the channels' futures need")]
+mod channel;
+#[cfg(all(test, loom))]
+#[path = "../../../src/wakers.rs"]
+mod wakers;
+
+#[cfg(all(test, loom))]
 mod support;
 
 #[cfg(all(test, loom))]
 mod budget;
 #[cfg(all(test, loom))]
+mod mpsc;
+#[cfg(all(test, loom))]
 mod ownership;
 #[cfg(all(test, loom))]
 mod parking;
+#[cfg(all(test, loom))]
+mod spsc;
 #[cfg(all(test, loom))]
 mod wakes;

@@ -1,6 +1,9 @@
 //! What the models share: a waker's side, an owner's side, and what stands for the wait for events.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+};
 
 use loom::{
     model::Builder,
@@ -151,4 +154,32 @@ impl Owner {
             self.turn(limit);
         }
     }
+}
+
+/// Ends the wait of one who polls by [`wait`].
+struct Sleeper(Notify);
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.0.notify();
+    }
+}
+
+/// Polls until it is ready, and sleeps in between. A lost wake leaves it asleep, which loom reports as a
+/// deadlock.
+pub(crate) fn wait<R>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> R {
+    let sleeper = Arc::new(Sleeper(Notify::new()));
+    let waker = Waker::from(sleeper.clone());
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = poll(&mut cx) {
+            return output;
+        }
+        sleeper.0.wait();
+    }
+}
+
+/// Polls once, with a waker that nobody listens to.
+pub(crate) fn poll_once<R>(poll: impl FnOnce(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
+    poll(&mut Context::from_waker(Waker::noop()))
 }
