@@ -1,27 +1,48 @@
-//! Channels between tasks.
+//! Channels between tasks, and between threads.
 //!
 //! - [`local`]: bounded, any number of senders, one thread, no atomics;
 //! - [`mpsc`]: bounded, any number of senders, across threads;
-//! - [`spsc`]: bounded, one sender, across threads; the fastest of those.
+//! - [`spsc`]: bounded, one sender, across threads;
+//! - [`spsc_bytes`]: messages of bytes from one sender, on any thread;
+//! - [`mpsc_bytes`]: messages of bytes from any number of senders, on any threads.
 //!
-//! All have the same surface: `send`, `recv` and `recv_many` are awaited, `try_send`, `try_recv` and
-//! `try_recv_many` are not, a receiver is a `Stream`, either end closes. What crosses threads can also be
+//! Those of values have the same surface: `send`, `recv` and `recv_many` are awaited, `try_send`, `try_recv`
+//! and `try_recv_many` are not, a receiver is a `Stream`, either end closes. What crosses threads can also be
 //! waited for on a plain thread, by `blocking_send` and `blocking_recv`.
 //!
 //! A task that finds its channels always ready cannot hold the turn: after 128 sends and receives in one
 //! poll, the next one lets everybody else go first.
 //!
-//! The errors are shared, and give back the value that was not sent.
+//! The errors of channels of values are shared, and give back the value that was not sent.
+//!
+//! # Which channel for what
+//!
+//! Between tasks of one runtime, `local`. Between threads, `spsc` where there is one sender and `mpsc` where
+//! there are more. Bytes that have no type yet, and lengths that differ, such as
+//! frames from a socket's thread to the decoder: the byte channels. A message is written where it is read,
+//! so neither end allocates or copies; take `spsc_bytes` where there is one writer, since it
+//! claims by plain loads and stores and an open claim holds nobody back. Values with destructors, and values that
+//! are kept for longer than it takes to look at them, do not belong in a ring of bytes: as long as a message is held,
+//! its room is taken.
+//!
+//! Receivers of values are `Stream`s. Those of bytes are not: a message borrows the receiver, which an item
+//! of a `Stream` cannot.
 
+mod atomics;
 mod bell;
 mod blocking;
 mod budget;
+mod bytes;
 pub mod local;
 pub mod mpsc;
+pub mod mpsc_bytes;
 pub mod spsc;
+pub mod spsc_bytes;
 mod sync;
+mod waiter;
 
 pub use blocking::{RecvTimeoutError, SendTimeoutError};
+pub use bytes::{ClaimError, TryClaimError};
 
 use std::{error, fmt};
 

@@ -10,6 +10,7 @@
 //! - `budget`: a drain that stops half-way meets the wake of a bit that it has just taken;
 //! - `spsc`, `mpsc`: sending, receiving, closing and giving up race each other; nobody waits for what is
 //!   there, and every value has one end.
+//! - `byte_channel_models`: claims, commits, reads, wakes and closing of the byte channels.
 //!
 //! Every model of the inbox counts requests, not wakes: a waker counts one up before it wakes, and the owner reads
 //! the count when the slot is handed to it. So two wakes may become one, and yet a wake that brings
@@ -46,3 +47,35 @@ mod parking;
 mod spsc;
 #[cfg(all(test, loom))]
 mod wakes;
+
+/// The byte channels, without the public types of their senders.
+#[cfg(all(test, loom))]
+#[allow(dead_code, unused_imports, reason = "the models use a part of what is included")]
+mod byte_channel {
+    #[path = "../../../../src/channel/atomics.rs"]
+    mod atomics;
+    #[path = "../../../../src/channel/bytes/mod.rs"]
+    pub(crate) mod bytes;
+    #[path = "../../../../src/channel/waiter.rs"]
+    mod waiter;
+
+    /// What the library's own of this name is.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) enum TryRecvError {
+        Empty,
+        Disconnected,
+    }
+
+    pub(crate) fn single(capacity: usize) -> (bytes::SendEnd, bytes::Receiver) {
+        bytes::single(capacity)
+    }
+
+    pub(crate) fn many(capacity: usize) -> (bytes::SendEnd, bytes::Receiver) {
+        bytes::many(capacity)
+    }
+}
+#[cfg(all(test, loom))]
+mod byte_channel_models;
+#[cfg(all(test, loom))]
+#[path = "../../../src/wakers.rs"]
+mod wakers;

@@ -1,0 +1,155 @@
+//! The futures of both byte channels. Each keeps its end until it is done, and then gives it to the claim.
+#![forbid(unsafe_code)]
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use super::{ClaimError, ReadClaim, Receiver, SendEnd, WriteClaim};
+
+const DONE: &str = "polled after it was done";
+
+/// The future of `claim`: gives a [`WriteClaim`] when there is room.
+///
+/// # Cancellation
+///
+/// Dropping it claims nothing.
+///
+/// # Panics
+///
+/// When it is polled after it was done.
+#[must_use = "a future does nothing until it is polled"]
+pub struct Claiming<'a> {
+    end: Option<&'a mut SendEnd>,
+    len: usize,
+    waits: bool,
+}
+
+impl<'a> Claiming<'a> {
+    pub(super) fn new(end: &'a mut SendEnd, len: usize) -> Self {
+        Self { end: Some(end), len, waits: false }
+    }
+}
+
+impl<'a> Future for Claiming<'a> {
+    type Output = Result<WriteClaim<'a>, ClaimError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let end = this.end.as_mut().expect(DONE);
+        let result = ready!(end.poll_reserve(this.len, &mut this.waits, cx));
+        let end = this.end.take().expect("it was there a line ago");
+        Poll::Ready(result.map(|()| WriteClaim::new(end)))
+    }
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        if let Some(end) = &self.end {
+            end.wait_no_more(&mut self.waits);
+        }
+    }
+}
+
+impl fmt::Debug for Claiming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claiming").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// The future of `send`: copies and sends the bytes when there is room.
+///
+/// # Cancellation
+///
+/// Dropping it before it is done sends nothing.
+///
+/// # Panics
+///
+/// When it is polled after it was done.
+#[must_use = "a future does nothing until it is polled"]
+pub struct Sending<'a> {
+    end: Option<&'a mut SendEnd>,
+    bytes: &'a [u8],
+    waits: bool,
+}
+
+impl<'a> Sending<'a> {
+    pub(super) fn new(end: &'a mut SendEnd, bytes: &'a [u8]) -> Self {
+        Self { end: Some(end), bytes, waits: false }
+    }
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<(), ClaimError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let end = this.end.as_mut().expect(DONE);
+        let result = ready!(end.poll_send(this.bytes, &mut this.waits, cx));
+        this.end = None;
+        Poll::Ready(result)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Some(end) = &self.end {
+            end.wait_no_more(&mut self.waits);
+        }
+    }
+}
+
+impl fmt::Debug for Sending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").field("len", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+/// The future of `recv`: gives the next message, or `None` when there will be none.
+///
+/// # Cancellation
+///
+/// Dropping it loses nothing.
+///
+/// # Panics
+///
+/// When it is polled after it was done.
+#[must_use = "a future does nothing until it is polled"]
+pub struct Receiving<'a> {
+    receiver: Option<&'a mut Receiver>,
+    waits: bool,
+}
+
+impl<'a> Receiving<'a> {
+    pub(super) fn new(receiver: &'a mut Receiver) -> Self {
+        Self { receiver: Some(receiver), waits: false }
+    }
+}
+
+impl<'a> Future for Receiving<'a> {
+    type Output = Option<ReadClaim<'a>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let receiver = this.receiver.as_mut().expect(DONE);
+        let is_message = ready!(receiver.poll_find(&mut this.waits, cx));
+        let receiver = this.receiver.take().expect("it was there a line ago");
+        Poll::Ready(is_message.then(|| ReadClaim::new(receiver)))
+    }
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        if let Some(receiver) = &self.receiver {
+            receiver.wait_no_more(&mut self.waits);
+        }
+    }
+}
+
+impl fmt::Debug for Receiving<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiving").finish_non_exhaustive()
+    }
+}

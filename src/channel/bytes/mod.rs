@@ -1,0 +1,120 @@
+//! What the two byte channels have in common: claims, the end that receives, futures and errors.
+
+mod blocking;
+mod claims;
+mod futures;
+mod receiver;
+mod ring;
+mod sender;
+
+use std::{error, fmt};
+
+pub use claims::{ReadClaim, WriteClaim};
+pub use futures::{Claiming, Receiving, Sending};
+pub use receiver::Receiver;
+pub(super) use sender::SendEnd;
+
+use ring::Producers;
+
+/// Bytes of the largest channel: 1 GiB.
+pub const CAPACITY_MAX: usize = ring::CAPACITY_MAX;
+
+/// The ends of a channel with a single sender, or with many.
+#[track_caller]
+fn ends(capacity: usize, producers: Producers) -> (SendEnd, Receiver) {
+    assert!(capacity > 0, "a byte channel needs room for at least one byte");
+    assert!(capacity <= CAPACITY_MAX, "a byte channel of {capacity} bytes: {CAPACITY_MAX} at most");
+    let (producer, consumer) = ring::ring(capacity, producers);
+    (SendEnd::new(producer), Receiver::new(consumer))
+}
+
+#[track_caller]
+pub(super) fn single(capacity: usize) -> (SendEnd, Receiver) {
+    ends(capacity, Producers::One)
+}
+
+#[track_caller]
+pub(super) fn many(capacity: usize) -> (SendEnd, Receiver) {
+    ends(capacity, Producers::Many)
+}
+
+/// Why no message can be claimed or sent, now or ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClaimError {
+    /// Nobody will receive it.
+    Closed,
+    /// It has no room in this channel, even an empty one.
+    TooLarge {
+        /// The length that was asked for.
+        len: usize,
+        /// The longest message of this channel.
+        max: usize,
+    },
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        TryClaimError::from(*self).fmt(f)
+    }
+}
+
+impl error::Error for ClaimError {}
+
+/// Why no message can be claimed or sent at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TryClaimError {
+    /// There is no room for a message of this length.
+    Full,
+    /// Nobody will receive it.
+    Closed,
+    /// It has no room in this channel, even an empty one.
+    TooLarge {
+        /// The length that was asked for.
+        len: usize,
+        /// The longest message of this channel.
+        max: usize,
+    },
+}
+
+impl TryClaimError {
+    /// Whether trying later may succeed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        *self == Self::Full
+    }
+
+    /// Whether the channel is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        *self == Self::Closed
+    }
+}
+
+impl fmt::Display for TryClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the channel is full; try later, or await `claim`"),
+            Self::Closed => f.write_str("claiming in a closed channel; nobody will receive it"),
+            Self::TooLarge { len, max } => {
+                write!(
+                    f,
+                    "a message of {len} bytes is longer than this channel's {max} at most; "
+                )?;
+                f.write_str(
+                    "split it, or make the channel larger: half of it is the longest message",
+                )
+            }
+        }
+    }
+}
+
+impl error::Error for TryClaimError {}
+
+impl From<ClaimError> for TryClaimError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Closed => Self::Closed,
+            ClaimError::TooLarge { len, max } => Self::TooLarge { len, max },
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What the senders of both byte channels do.
+#![forbid(unsafe_code)]
+
+use std::{
+    fmt,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    ClaimError, TryClaimError,
+    blocking::block_on,
+    claims::WriteClaim,
+    futures::{Claiming, Sending},
+    ring::{Producer, Refused, Ring},
+};
+
+/// The end that sends. The last one to be dropped closes the channel.
+pub(crate) struct SendEnd {
+    producer: Producer,
+}
+
+impl SendEnd {
+    pub(super) fn new(producer: Producer) -> Self {
+        Self { producer }
+    }
+
+    /// One more end, of a channel that may have many.
+    pub(crate) fn another(&self) -> Self {
+        Self { producer: self.producer.another() }
+    }
+
+    fn ring(&self) -> &Ring {
+        self.producer.ring()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.ring().capacity()
+    }
+
+    pub(crate) fn len_max(&self) -> usize {
+        self.ring().len_max()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ring().is_closed()
+    }
+
+    pub(crate) fn close(&self) {
+        self.ring().close();
+    }
+
+    #[inline]
+    pub(crate) fn try_claim(&mut self, len: usize) -> Result<WriteClaim<'_>, TryClaimError> {
+        self.reserve(len)?;
+        Ok(WriteClaim::new(self))
+    }
+
+    pub(crate) fn claim(&mut self, len: usize) -> Claiming<'_> {
+        Claiming::new(self, len)
+    }
+
+    pub(crate) fn blocking_claim(&mut self, len: usize) -> Result<WriteClaim<'_>, ClaimError> {
+        block_on(self.claim(len))
+    }
+
+    pub(crate) fn blocking_send(&mut self, bytes: &[u8]) -> Result<(), ClaimError> {
+        block_on(self.send(bytes))
+    }
+
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> Result<(), TryClaimError> {
+        let mut claim = self.try_claim(bytes.len())?;
+        claim.copy_from_slice(bytes);
+        claim.commit();
+        Ok(())
+    }
+
+    pub(crate) fn send<'a>(&'a mut self, bytes: &'a [u8]) -> Sending<'a> {
+        Sending::new(self, bytes)
+    }
+
+    #[inline]
+    fn reserve(&mut self, len: usize) -> Result<(), TryClaimError> {
+        let max = self.ring().len_max();
+        if len > max {
+            return Err(TryClaimError::TooLarge { len, max });
+        }
+        // A claim that was forgotten and is too short for this one is given up, which the receiver that
+        // waits behind it has to know.
+        let forgotten = self.producer.has_claim();
+        let result = self.producer.claim(len);
+        if forgotten {
+            self.ring().messages().notify();
+        }
+        result.map_err(|refused| match refused {
+            Refused::Full => TryClaimError::Full,
+            Refused::Closed => TryClaimError::Closed,
+        })
+    }
+
+    /// Claims, or stores who is woken when there may be room. `waits` says whether it did.
+    pub(super) fn poll_reserve(
+        &mut self,
+        len: usize,
+        waits: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ClaimError>> {
+        let mut result = self.reserve(len);
+        if result == Err(TryClaimError::Full) {
+            *waits = true;
+            self.ring().room().register(self.producer.id(), cx.waker());
+            result = self.reserve(len);
+        }
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(TryClaimError::Full) => return Poll::Pending,
+            Err(TryClaimError::Closed) => Err(ClaimError::Closed),
+            Err(TryClaimError::TooLarge { len, max }) => Err(ClaimError::TooLarge { len, max }),
+        };
+        self.wait_no_more(waits);
+        Poll::Ready(result)
+    }
+
+    /// Takes back what [`poll_reserve`](Self::poll_reserve) stored.
+    pub(super) fn wait_no_more(&self, waits: &mut bool) {
+        if std::mem::take(waits) {
+            self.ring().room().leave(self.producer.id());
+        }
+    }
+
+    /// The poll of a `send`: the bytes are copied and handed over as soon as there is room.
+    pub(super) fn poll_send(
+        &mut self,
+        bytes: &[u8],
+        waits: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ClaimError>> {
+        ready!(self.poll_reserve(bytes.len(), waits, cx))?;
+        self.bytes_mut().copy_from_slice(bytes);
+        self.commit(bytes.len());
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.producer.bytes()
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.producer.bytes_mut()
+    }
+
+    /// Hands over, then wakes the receiver.
+    #[inline]
+    pub(super) fn commit(&mut self, len: usize) {
+        self.producer.commit(len);
+        self.ring().messages().notify();
+    }
+
+    /// Gives up what is claimed, if anything is.
+    pub(super) fn abandon(&mut self) {
+        if self.producer.abandon() {
+            self.ring().messages().notify();
+        }
+    }
+}
+
+impl Drop for SendEnd {
+    fn drop(&mut self) {
+        // All is in order before a waker is called, which may panic.
+        let abandoned = self.producer.abandon();
+        let last = self.producer.leave();
+        self.ring().room().leave(self.producer.id());
+        if last {
+            self.ring().close();
+        } else if abandoned {
+            self.ring().messages().notify();
+        }
+    }
+}
+
+impl fmt::Debug for SendEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("capacity", &self.capacity())
+            .field("is_closed", &self.is_closed())
+            .finish()
+    }
+}

@@ -1,0 +1,120 @@
+//! Who waits for the other side of a channel, and how that side finds out.
+//!
+//! ```text
+//!   who waits                          who makes it possible
+//!   register: list, then flag          change the channel
+//!   fence (SeqCst)                     fence (SeqCst)
+//!   look at the channel again          look at the flag
+//! ```
+//!
+//! Invariants:
+//!
+//! - **one sees the other**: of the two looks that follow the two fences, at least one sees what was
+//!   done before the other fence. So nobody waits for what is already there;
+//! - **flag is list**: `waiting` says whether the list has an entry. Both change under the lock alone,
+//!   which nobody takes while nobody waits;
+//! - **no lock around a waker**: wakers are cloned, woken and dropped when the lock is not held, because
+//!   any of the three may be anybody's code, and may come back here or panic.
+#![forbid(unsafe_code)]
+
+use std::{
+    collections::VecDeque,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::PoisonError,
+    task::Waker,
+    thread,
+};
+
+use super::atomics::{AtomicBool, Mutex, Ordering, fence};
+use crate::wakers::wake_all;
+
+/// Those who wait on one side of a channel.
+pub(super) struct Waiters {
+    waiting: AtomicBool,
+    list: Mutex<VecDeque<Waiter>>,
+}
+
+struct Waiter {
+    id: u64,
+    waker: Waker,
+}
+
+impl Waiters {
+    pub(super) fn new() -> Self {
+        Self { waiting: AtomicBool::new(false), list: Mutex::new(VecDeque::new()) }
+    }
+
+    /// Stores the waker of the waiter called `id`, in place of an earlier one of it. The caller looks at
+    /// the channel again before it waits.
+    pub(super) fn register(&self, id: u64, waker: &Waker) {
+        let waker = waker.clone();
+        let replaced = self.change(|list| {
+            if let Some(waiter) = list.iter_mut().find(|waiter| waiter.id == id) {
+                return Some(mem::replace(&mut waiter.waker, waker));
+            }
+            list.push_back(Waiter { id, waker });
+            None
+        });
+        fence(Ordering::SeqCst);
+        drop(replaced);
+    }
+
+    /// Forgets the waiter called `id`, if it is there.
+    pub(super) fn leave(&self, id: u64) {
+        // Who registered sees its own entry's flag, or the one of whoever took the entry out.
+        if !self.waiting.load(Ordering::Relaxed) {
+            return;
+        }
+        let left = self.change(|list| {
+            let at = list.iter().position(|waiter| waiter.id == id)?;
+            list.remove(at)
+        });
+        drop(left);
+    }
+
+    /// Wakes all who wait, when the channel has changed. Where nobody waits: a fence and a load.
+    #[inline]
+    pub(super) fn notify(&self) {
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) {
+            wake(self.drain());
+        }
+    }
+
+    /// Wakes all who wait here or there.
+    pub(super) fn notify_with(&self, others: &Self) {
+        fence(Ordering::SeqCst);
+        wake(self.drain().chain(others.drain()));
+    }
+
+    /// Takes out those who are there at the first step, one at a time. The list keeps its memory.
+    fn drain(&self) -> impl Iterator<Item = Waker> {
+        let mut left = None;
+        std::iter::from_fn(move || {
+            let first = self.change(|list| {
+                let count: usize = left.unwrap_or(list.len());
+                left = Some(count.checked_sub(1)?);
+                list.pop_front()
+            });
+            first.map(|waiter| waiter.waker)
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut VecDeque<Waiter>) -> T) -> T {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut list);
+        self.waiting.store(!list.is_empty(), Ordering::Relaxed);
+        result
+    }
+}
+
+/// Wakes each. A panic of a waker goes on, but in a thread that unwinds already it would end the process.
+#[cold]
+fn wake(wakers: impl Iterator<Item = Waker>) {
+    if !thread::panicking() {
+        wake_all(wakers);
+    } else if let Err(payload) = catch_unwind(AssertUnwindSafe(|| wake_all(wakers))) {
+        mem::forget(payload);
+    }
+}
