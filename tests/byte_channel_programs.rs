@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, mem::forget};
 
-use onbeat::channel::{TryClaimError, TryRecvError};
+use onbeat::channel::{
+    TryClaimError, TryRecvError,
+    mpsc_bytes::{Receiver, WriteClaim},
+};
 use proptest::prelude::*;
 
 /// One step. `sender` names one of the senders, where there are several.
@@ -99,6 +102,47 @@ fn content(number: usize, len: usize) -> Vec<u8> {
     (0..len).map(|at| (number * 37 + at * 11 + 1) as u8).collect()
 }
 
+/// Does with a claim what `step` says; gives what it leaves in the order of claims.
+fn use_claim(mut claim: WriteClaim<'_>, step: &Step, number: usize) -> Option<Entry> {
+    let bytes = content(number, claim.len());
+    claim.copy_from_slice(&bytes);
+    match *step {
+        Step::Commit { .. } => {
+            claim.commit();
+            Some(Entry::Message(bytes))
+        }
+        Step::CommitPart { part, .. } => {
+            claim.commit_len(part);
+            Some(Entry::Message(bytes[..part].to_vec()))
+        }
+        Step::Forget { sender, len } => {
+            forget(claim);
+            Some(Entry::Forgotten(sender, units(len)))
+        }
+        _ => None,
+    }
+}
+
+/// Receives, and compares with the model. The message is dropped, or forgotten.
+fn read(receiver: &mut Receiver, model: &mut Model, drops: bool) -> Result<(), TestCaseError> {
+    match (receiver.try_recv(), model.entries.front()) {
+        (Ok(message), Some(Entry::Message(expected))) => {
+            prop_assert_eq!(&*message, &**expected);
+            if drops {
+                drop(message);
+                model.entries.pop_front();
+            } else {
+                forget(message);
+            }
+        }
+        (Err(TryRecvError::Empty), Some(Entry::Forgotten(..))) => {}
+        (Err(TryRecvError::Empty), None) => prop_assert!(!model.closed),
+        (Err(TryRecvError::Disconnected), None) => prop_assert!(model.closed),
+        (got, expected) => prop_assert!(false, "{got:?} for {expected:?}"),
+    }
+    Ok(())
+}
+
 /// Runs programs on one of the channels. `clone` makes a sender in place of another one, or gives that
 /// back, and `many` says whether forgotten claims hold a place.
 macro_rules! runner {
@@ -117,26 +161,13 @@ macro_rules! runner {
                     | Step::Forget { sender, len } => {
                         let sender = sender % count;
                         let expected = model.claims(sender, len, max);
+                        prop_assert!(len <= max || expected.is_err());
                         let full = match (senders[sender].try_claim(len), expected) {
-                            (Ok(mut claim), Ok(at)) => {
-                                let bytes = content(number, len);
-                                prop_assert_eq!(claim.len(), len);
-                                claim.copy_from_slice(&bytes);
-                                let entry = match step {
-                                    Step::Commit { .. } => {
-                                        claim.commit();
-                                        Some(Entry::Message(bytes))
-                                    }
-                                    Step::CommitPart { part, .. } => {
-                                        claim.commit_len(part);
-                                        Some(Entry::Message(bytes[..part].to_vec()))
-                                    }
-                                    Step::Forget { .. } => {
-                                        forget(claim);
-                                        $many.then_some(Entry::Forgotten(sender, units(len)))
-                                    }
-                                    _ => None,
-                                };
+                            (Ok(claim), Ok(at)) => {
+                                let mut entry = use_claim(claim, &step, number);
+                                if !$many && matches!(entry, Some(Entry::Forgotten(..))) {
+                                    entry = None;
+                                }
                                 model.put(at, entry);
                                 false
                             }
@@ -171,21 +202,7 @@ macro_rules! runner {
                         receiver.close();
                     }
                     Step::Read | Step::ForgetRead => {
-                        match (receiver.try_recv(), model.entries.front()) {
-                            (Ok(message), Some(Entry::Message(expected))) => {
-                                prop_assert_eq!(&*message, &**expected);
-                                if let Step::Read = step {
-                                    drop(message);
-                                    model.entries.pop_front();
-                                } else {
-                                    forget(message);
-                                }
-                            }
-                            (Err(TryRecvError::Empty), Some(Entry::Forgotten(..))) => {}
-                            (Err(TryRecvError::Empty), None) => prop_assert!(!model.closed),
-                            (Err(TryRecvError::Disconnected), None) => prop_assert!(model.closed),
-                            (got, expected) => prop_assert!(false, "{got:?} for {expected:?}"),
-                        }
+                        read(&mut receiver, &mut model, matches!(step, Step::Read))?;
                     }
                 }
             }

@@ -2,6 +2,7 @@
 //! process on one core, printed as nanoseconds an operation and as ratios.
 
 mod async_executor;
+mod bytes;
 mod channels;
 mod floor;
 mod nexus;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::question::{Contender, Question, Reach, Role};
 use crate::systems::{self, Systems};
 use crate::work::Work;
-use crate::{async_executor, channels, floor, nexus, onbeat, tokio, wheels};
+use crate::{async_executor, bytes, channels, floor, nexus, onbeat, tokio, wheels};
 
 /// How much work a pass is, so that it takes some ten milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,7 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
     questions.push(sleep(size.timers));
     questions.extend(wheels::questions(size.timers));
     questions.extend(channels::questions(size.polls));
+    questions.extend(bytes::questions(size.polls));
     questions
 }
 

@@ -12,7 +12,7 @@ use std::{error, fmt};
 pub use claims::{ReadClaim, WriteClaim};
 pub use futures::{Claiming, Receiving, Sending};
 pub use receiver::Receiver;
-pub(super) use sender::SendEnd;
+pub(crate) use sender::SendEnd;
 
 use ring::Producers;
 
@@ -29,12 +29,12 @@ fn ends(capacity: usize, producers: Producers) -> (SendEnd, Receiver) {
 }
 
 #[track_caller]
-pub(super) fn single(capacity: usize) -> (SendEnd, Receiver) {
+pub(crate) fn single(capacity: usize) -> (SendEnd, Receiver) {
     ends(capacity, Producers::One)
 }
 
 #[track_caller]
-pub(super) fn many(capacity: usize) -> (SendEnd, Receiver) {
+pub(crate) fn many(capacity: usize) -> (SendEnd, Receiver) {
     ends(capacity, Producers::Many)
 }
 

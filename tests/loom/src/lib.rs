@@ -48,32 +48,9 @@ mod spsc;
 #[cfg(all(test, loom))]
 mod wakes;
 
-/// The byte channels, without the public types of their senders.
 #[cfg(all(test, loom))]
 #[allow(dead_code, unused_imports, reason = "the models use a part of what is included")]
-mod byte_channel {
-    #[path = "../../../../src/channel/atomics.rs"]
-    mod atomics;
-    #[path = "../../../../src/channel/bytes/mod.rs"]
-    pub(crate) mod bytes;
-    #[path = "../../../../src/channel/waiter.rs"]
-    mod waiter;
-
-    /// What the library's own of this name is.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub(crate) enum TryRecvError {
-        Empty,
-        Disconnected,
-    }
-
-    pub(crate) fn single(capacity: usize) -> (bytes::SendEnd, bytes::Receiver) {
-        bytes::single(capacity)
-    }
-
-    pub(crate) fn many(capacity: usize) -> (bytes::SendEnd, bytes::Receiver) {
-        bytes::many(capacity)
-    }
-}
+mod byte_channel;
 #[cfg(all(test, loom))]
 mod byte_channel_models;
 #[cfg(all(test, loom))]
