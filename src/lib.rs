@@ -128,7 +128,10 @@ pub use net::IoHandle;
 pub use runtime::{Runtime, RuntimeBuilder, Tick, TickError, TickRequest};
 pub use shutdown::{ShutdownHandle, ShutdownSignal};
 pub use stats::{Phase, PhaseDuration, SAMPLE_INTERVAL, Stats, TickStats};
-pub use task::{CancelReason, Join, JoinError, JoinHandle, YieldNow, spawn_boxed, yield_now};
+pub use task::{
+    CancelReason, Join, JoinError, JoinHandle, SlabClaim, YieldNow, claim_slab, claim_slab_of,
+    spawn, spawn_boxed, spawn_slab, try_claim_slab, try_claim_slab_of, yield_now,
+};
 pub use timer::{
     After, Backoff, BackoffBuilder, Elapsed, Exhausted, Interval, Jitter, MissedTickBehavior,
     Sleep, Timeout, after, after_delay, event_time, interval, interval_at, precise_now, sleep,

@@ -15,7 +15,10 @@ use std::{
 
 use bevy_ecs::prelude::*;
 use common::{LIMIT_SECONDS, watchdog};
-use onbeat::{ClockMode, Runtime, Tick, WorldCtx, net::TcpStream, sleep, spawn_boxed, yield_now};
+use onbeat::{
+    ClockMode, JoinHandle, Runtime, Tick, WorldCtx, claim_slab, net::TcpStream, sleep, spawn,
+    spawn_boxed, spawn_slab, yield_now,
+};
 
 struct Counting;
 
@@ -154,23 +157,42 @@ fn a_steady_loop_allocates_nothing() {
     assert_eq!(allocations, 0);
 }
 
-#[test]
-fn tasks_that_follow_one_another_allocate_nothing() {
+async fn number(number: u64) -> u64 {
+    yield_now().await;
+    number
+}
+
+/// Allocations of 20 batches of 100 tasks that live at once, after `before` such batches.
+fn allocations_of_tasks(before: usize, spawn: impl Fn(u64) -> JoinHandle<u64>) -> usize {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();
-    Runtime::new(&mut world).block_on(async {
-        let spawn = async || {
-            for number in 0..100_u64 {
-                let task = spawn_boxed(async move {
-                    yield_now().await;
-                    number
-                });
-                assert_eq!(task.await, number);
+    let mut rt = Runtime::builder(&mut world).slab_bounded::<64>(100).build();
+    rt.block_on(async {
+        let mut tasks = Vec::with_capacity(100);
+        let mut run = async |batches: usize| {
+            for _ in 0..batches {
+                tasks.extend((0..100).map(&spawn));
+                for (number, task) in tasks.drain(..).enumerate() {
+                    assert_eq!(task.await, number as u64);
+                }
             }
         };
-        spawn().await;
-        let before = ALLOCATIONS.get();
-        spawn().await;
-        assert_eq!(ALLOCATIONS.get() - before, 0);
-    });
+        run(before).await;
+        let allocated = ALLOCATIONS.get();
+        run(20).await;
+        ALLOCATIONS.get() - allocated
+    })
+}
+
+#[test]
+fn boxed_tasks_that_follow_one_another_allocate_nothing() {
+    assert!(allocations_of_tasks(0, |at| spawn_boxed(number(at))) > 0);
+    assert_eq!(allocations_of_tasks(1, |at| spawn_boxed(number(at))), 0);
+}
+
+#[test]
+fn tasks_in_the_slab_allocate_nothing_from_the_first() {
+    assert_eq!(allocations_of_tasks(0, |at| spawn_slab(number(at))), 0);
+    assert_eq!(allocations_of_tasks(0, |at| spawn(number(at))), 0);
+    assert_eq!(allocations_of_tasks(0, |at| claim_slab().spawn(number(at))), 0);
 }

@@ -59,6 +59,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "src/executor/queue.rs",
     "src/executor/ring.rs",
     "src/executor/round.rs",
+    "src/executor/slab.rs",
     "src/executor/table.rs",
     "src/executor/waker.rs",
     "src/reactor/wait.rs",

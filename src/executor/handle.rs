@@ -5,9 +5,16 @@ use std::{panic::Location, task::Waker};
 use super::{
     Executor, Joined,
     key::{SlotIndex, TaskIdentity},
-    memory::Stage,
-    table::Flags,
+    memory::{Payload, Stage},
+    table::{Flags, Slot},
 };
+
+/// What a handle finds that is no end of its task's own.
+enum Otherwise {
+    Running,
+    Aborted,
+    Gone,
+}
 
 impl Executor {
     /// Whether the task's future has been dropped.
@@ -18,22 +25,44 @@ impl Executor {
     }
 
     /// Takes what the task left, if it has ended, and ends the attachment of its handle.
+    #[inline]
     pub(crate) fn join<T: 'static>(&self, identity: TaskIdentity) -> Joined<T> {
         let Some(slot) = self.slot(identity) else {
             return Joined::Gone;
         };
+        if let Some(output) = slot.cell.take_output(&self.pool) {
+            self.let_go(identity.slot, slot);
+            return Joined::Output(output);
+        }
+        match self.join_otherwise(identity.slot, slot) {
+            Ok(payload) => Joined::Panicked(payload),
+            Err(Otherwise::Running) => Joined::Running,
+            Err(Otherwise::Aborted) => Joined::Aborted,
+            Err(Otherwise::Gone) => Joined::Gone,
+        }
+    }
+
+    /// As [`join`](Self::join), where there is no output.
+    fn join_otherwise(&self, index: SlotIndex, slot: &Slot) -> Result<Payload, Otherwise> {
         let joined = match slot.cell.stage() {
-            Stage::Output => slot.cell.take_output(&self.pool).map_or(Joined::Gone, Joined::Output),
-            Stage::Panicked => {
-                slot.cell.take_payload(&self.pool).map_or(Joined::Gone, Joined::Panicked)
-            }
-            _ if slot.flags().has(Flags::ABORTED) => Joined::Aborted,
-            Stage::Future | Stage::Busy | Stage::Ending => return Joined::Running,
-            Stage::Empty => Joined::Gone,
+            Stage::Panicked => slot.cell.take_payload(&self.pool).ok_or(Otherwise::Gone),
+            _ if slot.flags().has(Flags::ABORTED) => Err(Otherwise::Aborted),
+            Stage::Future | Stage::Busy | Stage::Ending => return Err(Otherwise::Running),
+            Stage::Output | Stage::Empty | Stage::Claimed => Err(Otherwise::Gone),
         };
-        slot.clear(Flags::ATTACHED);
-        self.release(identity.slot, slot);
+        self.let_go(index, slot);
         joined
+    }
+
+    /// The handle lets go of a task that has ended.
+    #[inline]
+    fn let_go(&self, index: SlotIndex, slot: &Slot) {
+        slot.clear(Flags::ATTACHED);
+        if slot.cell.stage() == Stage::Empty && !slot.flags().has(Flags::HELD) {
+            self.table.free(index, slot);
+        } else {
+            self.release(index, slot);
+        }
     }
 
     /// Stores who is woken when the task ends. The waker that was there is returned, so that the
@@ -62,7 +91,7 @@ impl Executor {
         match slot.cell.stage() {
             Stage::Output | Stage::Panicked => self.bury(identity),
             Stage::Empty => self.release(identity.slot, slot),
-            Stage::Future | Stage::Busy | Stage::Ending => {}
+            Stage::Future | Stage::Busy | Stage::Ending | Stage::Claimed => {}
         }
         joiner
     }

@@ -38,7 +38,7 @@ impl Generation {
     pub(crate) const FIRST: Self = Self(1);
 
     pub(crate) fn next(self) -> Self {
-        Self(self.0 % GENERATION_MASK as u32 + 1)
+        if self.0 == GENERATION_MASK as u32 { Self::FIRST } else { Self(self.0 + 1) }
     }
 }
 

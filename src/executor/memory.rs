@@ -3,12 +3,13 @@
 //! ```text
 //!            install            poll: Ready            take_output
 //!   Empty ------------> Future -------------> Output --------------> Empty
-//!                        |  ^                   |
-//!                   poll |  | Pending           | clear
-//!                        v  |                   v
-//!                       Busy ---------------> Empty
-//!                        |   panicked            ^
-//!                        +-----------> Panicked -+ take_payload, clear
+//!     |                  ^ |  ^                 |
+//!     | claim       fill | |  | Pending         | clear
+//!     v                  | v  |                 v
+//!   Claimed -------------+ Busy -------------> Empty
+//!     |                    |   panicked          ^
+//!     v clear              +---------> Panicked -+ take_payload, clear
+//!   Empty
 //! ```
 //!
 //! Invariant **stage says**: what the memory holds is what `stage` says. Each method looks at the stage
@@ -28,7 +29,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{key::Generation, pool::Pool, table::Flags};
+use super::{
+    key::Generation,
+    pool::{List, Pool},
+    slab,
+    table::Flags,
+};
 
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -37,6 +43,8 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 pub(crate) enum Stage {
     /// No memory is attached.
     Empty,
+    /// A slot of the slab, with nothing in it.
+    Claimed,
     /// A future that may be polled.
     Future,
     /// User code runs on what is inside, or unwound out of it.
@@ -62,12 +70,14 @@ pub(crate) enum Polled {
 struct Functions {
     name: fn() -> &'static str,
     /// The type of the output; `None` where only the owner of the memory may read it.
-    output_type: Option<fn() -> TypeId>,
+    output_type: Option<TypeId>,
     /// Polls the future. Ready: the future is dropped and the output written in its place.
     poll: unsafe fn(*mut (), &Cell<Stage>, &mut Context<'_>) -> Poll<()>,
     drop_future: unsafe fn(*mut ()),
     drop_output: unsafe fn(*mut ()),
-    free: unsafe fn(&Pool, *mut ()),
+    /// Where the memory goes when nothing in it is alive; if that is no list, `free` takes it.
+    list: List,
+    free: unsafe fn(*mut ()),
 }
 
 /// A future and, in the same place, its output.
@@ -107,7 +117,7 @@ impl TaskCell {
     pub(crate) const fn empty() -> Self {
         Self {
             data: Cell::new(ptr::null_mut()),
-            functions: Cell::new(&NOTHING),
+            functions: Cell::new(EMPTY),
             generation: Cell::new(Generation::FIRST),
             flags: Cell::new(Flags::QUEUED),
             stage: Cell::new(Stage::Empty),
@@ -124,6 +134,7 @@ impl TaskCell {
     }
 
     /// Puts a future into memory of its own.
+    #[inline]
     pub(crate) fn install<F>(&self, pool: &Pool, future: F)
     where
         F: Future + 'static,
@@ -136,6 +147,51 @@ impl TaskCell {
         self.data.set(body.as_ptr().cast());
         self.functions.set(boxed::<F>());
         self.stage.set(Stage::Future);
+    }
+
+    /// Puts a future into a slot of the slab. It comes back if none is free, or if it does not fit.
+    #[inline]
+    pub(crate) fn install_slab<F>(&self, pool: &Pool, future: F) -> Result<(), F>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        if !pool.slab().fits::<Body<F>>() || !self.claim(pool) {
+            return Err(future);
+        }
+        self.fill(pool, future)
+    }
+
+    /// Attaches a slot of the slab, for a future that [`fill`](Self::fill) brings. False: none is free.
+    #[inline]
+    pub(crate) fn claim(&self, pool: &Pool) -> bool {
+        debug_assert_eq!(self.stage.get(), Stage::Empty, "a cell holds one future at a time");
+        let Some(slot) = pool.take_slot() else {
+            return false;
+        };
+        self.data.set(slot.as_ptr());
+        self.functions.set(&CLAIMED);
+        self.stage.set(Stage::Claimed);
+        true
+    }
+
+    /// Puts a future into the slot that was claimed. It comes back if none was, or if it does not fit.
+    #[inline]
+    pub(crate) fn fill<F>(&self, pool: &Pool, future: F) -> Result<(), F>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        if self.stage.get() != Stage::Claimed || !pool.slab().fits::<Body<F>>() {
+            return Err(future);
+        }
+        let body = self.data.get().cast::<Body<F>>();
+        // SAFETY: by *stage says* the memory is a slot of this pool's slab that nobody uses, and what fits
+        // a slot was compared with what a `Body<F>` needs.
+        unsafe { body.write(Body { future: ManuallyDrop::new(future) }) };
+        self.functions.set(in_slab::<F>());
+        self.stage.set(Stage::Future);
+        Ok(())
     }
 
     /// Attaches a root future that stays where it is.
@@ -181,8 +237,7 @@ impl TaskCell {
         } else {
             Ok(())
         };
-        // SAFETY: nothing alive is left in the memory, and it is replaced below.
-        unsafe { (self.functions.get().free)(pool, self.data.get()) };
+        self.give_back(pool);
         self.data.set(Box::into_raw(Box::new(payload)).cast());
         self.functions.set(&PAYLOAD);
         self.stage.set(Stage::Panicked);
@@ -190,10 +245,10 @@ impl TaskCell {
     }
 
     /// Moves the output out, if it is there and is a `T`.
+    #[inline]
     pub(crate) fn take_output<T: 'static>(&self, pool: &Pool) -> Option<T> {
-        let functions = self.functions.get();
         if self.stage.get() != Stage::Output
-            || functions.output_type.is_none_or(|id| id() != TypeId::of::<T>())
+            || self.functions.get().output_type != Some(TypeId::of::<T>())
         {
             return None;
         }
@@ -221,6 +276,7 @@ impl TaskCell {
         let destructor = match self.stage.get() {
             Stage::Future => functions.drop_future,
             Stage::Output | Stage::Panicked => functions.drop_output,
+            Stage::Claimed => |_| {},
             Stage::Empty | Stage::Busy | Stage::Ending => return Ok(()),
         };
         self.stage.set(Stage::Busy);
@@ -232,32 +288,57 @@ impl TaskCell {
     }
 
     /// Gives the memory back; what was inside has ended its life.
+    #[inline]
     fn release(&self, pool: &Pool) {
-        let data = self.data.replace(ptr::null_mut());
-        let functions = self.functions.replace(&NOTHING);
         self.stage.set(Stage::Empty);
-        // SAFETY: the memory came from the allocation these functions are for, nothing in it is alive,
-        // and the cell has let go of it.
-        unsafe { (functions.free)(pool, data) };
+        self.give_back(pool);
+    }
+
+    /// As [`release`](Self::release); the caller says what the stage is from here on.
+    #[inline]
+    fn give_back(&self, pool: &Pool) {
+        let (data, functions) = (self.data.get(), self.functions.get());
+        // SAFETY: whoever attaches memory attaches a pointer that is not null.
+        let memory = unsafe { NonNull::new_unchecked(data) };
+        // SAFETY: the memory came from the list these functions are for, nothing in it is alive, and by
+        // *stage says* nobody asks for it again.
+        if !unsafe { pool.give_back(functions.list, memory) } {
+            // SAFETY: as above; it came from where these functions give it back.
+            unsafe { (functions.free)(data) };
+        }
     }
 }
 
-static NOTHING: Functions = Functions {
+/// The bytes that a task of this future needs: for the future, or for its output, which stands in the same
+/// place.
+pub(crate) const fn needs<F: Future>() -> usize {
+    size_of::<Body<F>>()
+}
+
+/// Whether a task of this future may stand in a slot of the slab, if that is large enough.
+pub(crate) const fn may_stand_in_slab<F: Future>() -> bool {
+    align_of::<Body<F>>() <= slab::ALIGN
+}
+
+const NOTHING: Functions = Functions {
     name: || "nothing",
     output_type: None,
     poll: |_, _, _| Poll::Pending,
     drop_future: |_| {},
     drop_output: |_| {},
-    free: |_, _| {},
+    list: List::NONE,
+    free: |_| {},
 };
+
+static EMPTY: &Functions = &NOTHING;
+
+static CLAIMED: Functions = Functions { name: || "a claimed slot", list: List::SLAB, ..NOTHING };
 
 static PAYLOAD: Functions = Functions {
     name: || "panic payload",
-    output_type: None,
-    poll: |_, _, _| Poll::Pending,
-    drop_future: |_| {},
     drop_output: drop_payload,
     free: free_payload,
+    ..NOTHING
 };
 
 /// # Safety
@@ -271,26 +352,43 @@ unsafe fn drop_payload(data: *mut ()) {
 /// # Safety
 ///
 /// `data` comes from the box of a payload, which is dead.
-unsafe fn free_payload(_: &Pool, data: *mut ()) {
+unsafe fn free_payload(data: *mut ()) {
     // SAFETY: the caller's promise; `ManuallyDrop` has the layout of what it wraps.
     drop(unsafe { Box::from_raw(data.cast::<ManuallyDrop<Payload>>()) });
 }
 
+const fn functions<F>(list: List) -> Functions
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    Functions {
+        name: std::any::type_name::<F>,
+        output_type: Some(TypeId::of::<F::Output>()),
+        poll: poll_boxed::<F>,
+        drop_future: drop_boxed_future::<F>,
+        drop_output: drop_boxed_output::<F>,
+        list,
+        free: free_boxed::<F>,
+    }
+}
+
+/// For a future in memory of its own.
 fn boxed<F>() -> &'static Functions
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    &const {
-        Functions {
-            name: std::any::type_name::<F>,
-            output_type: Some(TypeId::of::<F::Output>),
-            poll: poll_boxed::<F>,
-            drop_future: drop_boxed_future::<F>,
-            drop_output: drop_boxed_output::<F>,
-            free: free_boxed::<F>,
-        }
-    }
+    &const { functions::<F>(List::of::<Body<F>>()) }
+}
+
+/// For a future in a slot of the slab.
+fn in_slab<F>() -> &'static Functions
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    &const { functions::<F>(List::SLAB) }
 }
 
 /// # Safety
@@ -345,23 +443,21 @@ unsafe fn drop_boxed_output<F: Future>(data: *mut ()) {
 
 /// # Safety
 ///
-/// `data` is a `Body<F>` from `pool`, in which nothing is alive.
-unsafe fn free_boxed<F: Future>(pool: &Pool, data: *mut ()) {
-    if let Some(body) = NonNull::new(data.cast::<Body<F>>()) {
-        // SAFETY: the caller's promise.
-        unsafe { pool.give_back(body) };
-    }
+/// `data` is a `Body<F>` from a pool, of no list, in which nothing is alive.
+unsafe fn free_boxed<F: Future>(data: *mut ()) {
+    // SAFETY: what a pool gave out is not null.
+    let body = unsafe { NonNull::new_unchecked(data.cast::<Body<F>>()) };
+    // SAFETY: the caller's promise.
+    unsafe { Pool::free(body) };
 }
 
 fn root<F: Future>() -> &'static Functions {
     &const {
         Functions {
             name: std::any::type_name::<F>,
-            output_type: None,
             poll: poll_root::<F>,
             drop_future: drop_root::<F>,
-            drop_output: |_| {},
-            free: |_, _| {},
+            ..NOTHING
         }
     }
 }

@@ -7,7 +7,8 @@
 //! - [`inbox`]: wakes from other threads, over [`sync`]'s atomics, found through [`registry`];
 //! - [`table`]: slots; [`ring`]: those that are ready;
 //! - [`queue`], [`round`], [`ending`], [`handle`]: the executor's operations, along the drawing below;
-//! - [`memory`]: what a slot's future and output live in, taken from [`pool`].
+//! - [`memory`]: what a slot's future and output live in, taken from [`pool`], which has blocks of its own
+//!   and the slots of a [`slab`]; [`slots`]: tasks in the slab.
 //!
 //! ```text
 //!                  (1) spawn                    (2) round
@@ -40,6 +41,8 @@ mod queue;
 pub(crate) mod registry;
 pub(crate) mod ring;
 mod round;
+pub(crate) mod slab;
+mod slots;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod waker;
@@ -101,13 +104,19 @@ pub(crate) enum Joined<T> {
     Gone,
 }
 
-/// Why a task was not spawned. Its future has been dropped.
+/// Why a task was not spawned, or nothing was claimed for one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NotSpawned {
-    /// Every slot is taken.
+    /// The runtime has as many tasks as it may have.
     Full,
-    /// The runtime is being dropped.
+    /// The runtime is being dropped, or has gone.
     Closing,
+    /// It was built without a slab.
+    NoSlab,
+    /// Every slot of its slab is taken.
+    SlabFull,
+    /// A slot of its slab is too small.
+    TooLarge { needs: usize, size: usize },
 }
 
 /// Counters of the executor, since it was made.
@@ -161,11 +170,11 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(registration: Registration, on_task_panic: OnTaskPanic) -> Self {
+    pub(crate) fn new(registration: Registration, on_task_panic: OnTaskPanic, pool: Pool) -> Self {
         let executor = Self {
             registration,
             table: Table::new(),
-            pool: Pool::new(),
+            pool,
             ready: Ring::new(),
             deferred: Ring::new(),
             aside: Ring::new(),

@@ -5,7 +5,8 @@ use std::{panic::Location, pin::pin, task::Waker};
 use super::{
     Executor, NotSpawned,
     key::{Key, SLOTS_MAX, SlotIndex, TaskIdentity},
-    memory::RootBody,
+    memory::{self, RootBody, TaskCell},
+    pool::Pool,
     table::{Flags, Slot, TableFull},
     waker,
 };
@@ -16,9 +17,13 @@ impl Executor {
         if tasks >= SLOTS_MAX as usize {
             return Err(TableFull);
         }
+        // All are taken, then freed from the last to the first, so that the first comes first.
         let mut taken = Vec::new();
         while (self.table.len() as usize) <= tasks {
-            taken.push(self.table.allocate(self.id())?);
+            match self.table.allocate(self.id(), Flags::NONE) {
+                Some(found) => taken.push(found),
+                None => self.table.grow()?,
+            }
         }
         for (index, slot) in taken.into_iter().rev() {
             self.table.free(index, slot);
@@ -38,23 +43,40 @@ impl Executor {
         }
     }
 
+    /// A place in the table, with `flags`.
+    #[inline]
     pub(super) fn allocate(
         &self,
         spawned_at: &'static Location<'static>,
+        flags: Flags,
     ) -> Result<(TaskIdentity, &Slot), TableFull> {
-        let before = self.table.len();
-        let (index, slot) = self.table.allocate(self.id())?;
-        if self.table.len() != before {
-            self.make_room();
-        }
+        let (slot, place) = match self.table.allocate(self.id(), flags) {
+            Some(found) => found,
+            None => self.allocate_more(flags)?,
+        };
         let serial = self.next_serial.get();
-        self.next_serial.set(serial.checked_add(1).expect("2^64 tasks take centuries to spawn"));
-        slot.serial.set(serial.get());
-        slot.spawned_at.set(spawned_at);
-        Ok((TaskIdentity { slot: index, serial }, slot))
+        self.next_serial.set(serial.saturating_add(1));
+        place.serial.set(serial.get());
+        place.spawned_at.set(spawned_at);
+        Ok((TaskIdentity { slot, serial }, place))
     }
 
-    /// Puts a boxed task into the ready queue, attached to a handle that the caller makes.
+    #[cold]
+    fn allocate_more(&self, flags: Flags) -> Result<(SlotIndex, &Slot), TableFull> {
+        self.table.grow()?;
+        self.make_room();
+        self.table.allocate(self.id(), flags).ok_or(TableFull)
+    }
+
+    /// Takes a place back in which no task began.
+    #[cold]
+    pub(super) fn unallocate(&self, identity: TaskIdentity, slot: &Slot) {
+        slot.cell.flags.set(Flags::NONE);
+        self.table.free(identity.slot, slot);
+    }
+
+    /// Puts a boxed task into the ready queue, attached to a handle that the caller makes. The future is
+    /// dropped if it is not spawned.
     pub(crate) fn spawn<F>(
         &self,
         future: F,
@@ -64,16 +86,45 @@ impl Executor {
         F: Future + 'static,
         F::Output: 'static,
     {
+        self.spawn_in(future, spawned_at, |cell, pool, future| {
+            cell.install(pool, future);
+            Ok(())
+        })
+    }
+
+    /// As [`spawn`](Self::spawn), in the memory that `install` finds.
+    #[inline(always)]
+    pub(super) fn spawn_in<F>(
+        &self,
+        future: F,
+        spawned_at: &'static Location<'static>,
+        install: impl FnOnce(&TaskCell, &Pool, F) -> Result<(), F>,
+    ) -> Result<TaskIdentity, NotSpawned>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
         if self.closing.get() {
-            self.guarded(|| drop(future));
-            return Err(NotSpawned::Closing);
+            return Err(self.not_spawned(future, NotSpawned::Closing));
         }
-        let (identity, slot) = self.allocate(spawned_at).map_err(|_| NotSpawned::Full)?;
-        slot.cell.install(&self.pool, future);
-        slot.set(Flags::ATTACHED);
+        let flags = Flags::ATTACHED.union(Flags::QUEUED);
+        let Ok((identity, slot)) = self.allocate(spawned_at, flags) else {
+            return Err(self.not_spawned(future, NotSpawned::Full));
+        };
+        if let Err(future) = install(&slot.cell, &self.pool, future) {
+            self.unallocate(identity, slot);
+            return Err(self.not_spawned(future, self.no_slot(memory::needs::<F>())));
+        }
         self.tasks.set(self.tasks.get() + 1);
-        self.queue(identity.slot, slot);
+        self.ready.push(identity.slot);
         Ok(identity)
+    }
+
+    /// Drops a future that finds no place.
+    #[cold]
+    fn not_spawned<F>(&self, future: F, why: NotSpawned) -> NotSpawned {
+        self.guarded(|| drop(future));
+        why
     }
 
     /// Puts `future`, which may borrow, into the ready queue and calls `run`. When
@@ -93,12 +144,11 @@ impl Executor {
             }
         }
         let body = pin!(RootBody::new(future));
-        let (identity, slot) = self.allocate(spawned_at)?;
+        let (identity, slot) = self.allocate(spawned_at, Flags::ATTACHED)?;
         let end = End(self, identity);
         // SAFETY: `end` clears the cell before `body`, declared before it, is dropped; neither leaves
         // this frame.
         unsafe { slot.cell.attach(body.as_ref()) };
-        slot.set(Flags::ATTACHED);
         self.root.set(identity.slot);
         self.root_ended.set(false);
         self.queue(identity.slot, slot);

@@ -171,11 +171,10 @@ impl Executor {
                     self.forget(payload);
                 }
             }
-            Stage::Future | Stage::Busy | Stage::Ending => return,
+            Stage::Future | Stage::Busy | Stage::Ending | Stage::Claimed => return,
             Stage::Empty => {}
         }
-        let held = Flags::QUEUED.union(Flags::FRONT).union(Flags::ATTACHED);
-        if slot.serial.get() != 0 && !slot.flags().has(held) {
+        if slot.serial.get() != 0 && !slot.flags().has(Flags::HELD) {
             self.table.free(index, slot);
         }
     }

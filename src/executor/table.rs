@@ -46,6 +46,8 @@ impl Flags {
     pub(crate) const ATTACHED: Self = Self(1 << 4);
     /// Never to be polled again.
     pub(crate) const ABORTED: Self = Self(1 << 5);
+    /// Something may still come for this use of the slot: it is not free.
+    pub(crate) const HELD: Self = Self::QUEUED.union(Self::FRONT).union(Self::ATTACHED);
 
     pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -161,23 +163,33 @@ impl Table {
         &page[index.0 as usize & (PAGE - 1)]
     }
 
-    /// Takes a free slot, and makes a page of them when there is none.
-    pub(crate) fn allocate(&self, runtime: RuntimeId) -> Result<(SlotIndex, &Slot), TableFull> {
-        if self.free.get() == END {
-            if self.len.get() >= SLOTS_MAX {
-                return Err(TableFull);
-            }
-            self.add_page();
-        }
+    /// Takes a free slot, with `flags`. `None`: there is none, and [`grow`](Self::grow) makes some.
+    #[inline]
+    pub(crate) fn allocate(&self, runtime: RuntimeId, flags: Flags) -> Option<(SlotIndex, &Slot)> {
         let index = SlotIndex(self.free.get());
-        let slot = self.get(index).expect("the free list holds slots of this table");
+        if index.0 == END {
+            return None;
+        }
+        // SAFETY: the free list holds slots of this table.
+        let slot = unsafe { self.get_unchecked(index) };
         let key = Key::new(runtime, slot.cell.generation.get(), index);
         self.free.set(slot.word.replace(key.word()) as u32);
-        slot.cell.flags.set(Flags::NONE);
-        Ok((index, slot))
+        slot.cell.flags.set(flags);
+        Some((index, slot))
+    }
+
+    /// Adds a page of free slots.
+    #[cold]
+    pub(crate) fn grow(&self) -> Result<(), TableFull> {
+        if self.len.get() >= SLOTS_MAX {
+            return Err(TableFull);
+        }
+        self.add_page();
+        Ok(())
     }
 
     /// Gives a slot back. Its old keys ask for nothing from here on.
+    #[inline]
     pub(crate) fn free(&self, index: SlotIndex, slot: &Slot) {
         debug_assert!(
             slot.flags().is_only(Flags::ABORTED),
@@ -189,7 +201,6 @@ impl Table {
         slot.word.set(self.free.replace(index.0).into());
     }
 
-    #[cold]
     fn add_page(&self) {
         let page: Box<[Slot; PAGE]> = Box::new(std::array::from_fn(|_| Slot::new()));
         let start = self.len.get();

@@ -13,7 +13,12 @@ use super::{
 use crate::{
     clock::{Clock, ClockMode},
     context::{Core, OwnedCore},
-    executor::{Executor, OnTaskPanic, registry::Registration},
+    executor::{
+        Executor, OnTaskPanic,
+        pool::Pool,
+        registry::Registration,
+        slab::{Growth, SlabOptions},
+    },
     reactor::Reactor,
     stats::TickStats,
     world::change_ticks,
@@ -47,6 +52,7 @@ pub struct RuntimeBuilder<'w> {
     tasks_per_cycle: usize,
     event_interval: u32,
     queue_capacity: usize,
+    slab: Option<SlabOptions>,
     event_capacity: usize,
     token_capacity: usize,
     signal_handlers: bool,
@@ -62,6 +68,7 @@ impl<'w> RuntimeBuilder<'w> {
             tasks_per_cycle: TASKS_PER_CYCLE,
             event_interval: EVENT_INTERVAL,
             queue_capacity: QUEUE_CAPACITY,
+            slab: None,
             event_capacity: EVENT_CAPACITY,
             token_capacity: TOKEN_CAPACITY,
             signal_handlers: false,
@@ -128,6 +135,64 @@ impl<'w> RuntimeBuilder<'w> {
         self
     }
 
+    /// Gives the runtime a slab: memory for `slots` tasks whose futures and outputs have at most `SIZE`
+    /// bytes, allocated by [`build`](Self::build), for [`spawn_slab`](crate::spawn_slab),
+    /// [`claim_slab`](crate::claim_slab) and [`spawn`](crate::spawn). Each slot takes up the next multiple of
+    /// 64 bytes. There is room for as many tasks beside [`queue_capacity`](Self::queue_capacity).
+    ///
+    /// A runtime has one slab: the last call counts.
+    ///
+    /// # Panics
+    ///
+    /// When `slots` is 0. A `SIZE` of 0 does not compile.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, spawn_slab};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::builder(&mut world).slab_bounded::<256>(1_024).build();
+    /// assert_eq!(rt.block_on(async { spawn_slab(async { 7 }).await }), 7);
+    /// ```
+    pub fn slab_bounded<const SIZE: usize>(self, slots: usize) -> Self {
+        const { assert!(SIZE > 0, "a slot of a slab has at least one byte") };
+        self.slab(SlabOptions { size: SIZE, slots, growth: Growth::Bounded })
+    }
+
+    /// As [`slab_bounded`](Self::slab_bounded), but when all slots are taken, `slots` more are allocated.
+    /// They are kept until the runtime goes.
+    ///
+    /// # Panics
+    ///
+    /// When `slots` is 0. A `SIZE` of 0 does not compile.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, spawn_slab};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::builder(&mut world).slab_unbounded::<256>(2).build();
+    /// let sum: u32 = rt.block_on(async {
+    ///     let tasks = [1, 2, 3].map(|number| spawn_slab(async move { number }));
+    ///     let mut sum = 0;
+    ///     for task in tasks {
+    ///         sum += task.await;
+    ///     }
+    ///     sum
+    /// });
+    /// assert_eq!(sum, 6);
+    /// ```
+    pub fn slab_unbounded<const SIZE: usize>(self, slots: usize) -> Self {
+        const { assert!(SIZE > 0, "a slot of a slab has at least one byte") };
+        self.slab(SlabOptions { size: SIZE, slots, growth: Growth::Unbounded })
+    }
+
+    fn slab(mut self, options: SlabOptions) -> Self {
+        assert!(options.slots > 0, "a slab must have at least 1 slot");
+        self.slab = Some(options);
+        self
+    }
+
     /// How many events are taken from the operating system at once, from 1; 1,024 by default.
     ///
     /// # Panics
@@ -183,8 +248,8 @@ impl<'w> RuntimeBuilder<'w> {
     /// # Errors
     ///
     /// When the operating system refuses an event queue or a signal handler, when 65,536 runtimes are
-    /// live or leaked, or when a capacity is beyond its range: 16,777,215 tasks, 1,048,576 events,
-    /// 16,777,216 sockets.
+    /// live or leaked, when there is no memory for the slab, or when a capacity is beyond its range:
+    /// 16,777,215 tasks, and as many slots of the slab, 1,048,576 events, 16,777,216 sockets.
     #[track_caller]
     pub fn try_build(mut self) -> io::Result<Runtime<'w>> {
         self.check()?;
@@ -193,8 +258,9 @@ impl<'w> RuntimeBuilder<'w> {
         })?;
         let reactor = Reactor::new(self.event_capacity, self.token_capacity)?;
         registration.inbox.open(reactor.unpark());
-        let executor = Executor::new(registration, self.on_task_panic);
-        executor.reserve(self.queue_capacity).map_err(|_| {
+        let executor = Executor::new(registration, self.on_task_panic, self.pool()?);
+        let tasks = self.queue_capacity + self.slab.map_or(0, |slab| slab.slots);
+        executor.reserve(tasks.min(TASKS_MAX)).map_err(|_| {
             io::Error::other("queue_capacity is beyond the 16,777,215 tasks of a runtime")
         })?;
         let core = OwnedCore::new(Core::new(executor, Clock::new(self.clock), reactor));
@@ -209,6 +275,7 @@ impl<'w> RuntimeBuilder<'w> {
     fn check(&self) -> io::Result<()> {
         let capacities = [
             ("queue_capacity", self.queue_capacity, TASKS_MAX),
+            ("the number of the slab's slots", self.slab.map_or(0, |slab| slab.slots), TASKS_MAX),
             ("event_capacity", self.event_capacity, EVENTS_MAX),
             ("token_capacity", self.token_capacity, TOKENS_MAX),
         ];
@@ -219,6 +286,18 @@ impl<'w> RuntimeBuilder<'w> {
             }
         }
         Ok(())
+    }
+
+    /// The memory of tasks.
+    fn pool(&self) -> io::Result<Pool> {
+        let Some(options) = self.slab else {
+            return Ok(Pool::new());
+        };
+        Pool::with_slab(options).map_err(|_| {
+            let SlabOptions { size, slots, .. } = options;
+            let message = format!("no memory for a slab of {slots} slots of {size} bytes");
+            io::Error::new(io::ErrorKind::OutOfMemory, message)
+        })
     }
 
     fn frame_loop(&mut self, core: &OwnedCore) -> FrameLoop {
@@ -261,6 +340,7 @@ impl fmt::Debug for RuntimeBuilder<'_> {
             .field("tasks_per_cycle", &self.tasks_per_cycle)
             .field("event_interval", &self.event_interval)
             .field("queue_capacity", &self.queue_capacity)
+            .field("slab", &self.slab)
             .field("event_capacity", &self.event_capacity)
             .field("token_capacity", &self.token_capacity)
             .field("signal_handlers", &self.signal_handlers)

@@ -1,5 +1,7 @@
-//! What a user holds of a task: [`spawn_boxed`], its [`JoinHandle`], and [`yield_now`].
+//! What a user holds of a task: [`spawn_boxed`] and its kin, the [`JoinHandle`], and [`yield_now`].
 #![forbid(unsafe_code)]
+
+mod slab;
 
 use std::{
     any::Any,
@@ -17,6 +19,10 @@ use crate::{
         Joined, NotSpawned,
         key::{SlotIndex, TaskIdentity},
     },
+};
+
+pub use slab::{
+    SlabClaim, claim_slab, claim_slab_of, spawn, spawn_slab, try_claim_slab, try_claim_slab_of,
 };
 
 /// No runtime has this serial.
@@ -50,18 +56,8 @@ where
     F::Output: 'static,
 {
     let spawned_at = Location::caller();
-    context::current("spawn_boxed()", |core| match core.executor.spawn(future, spawned_at) {
-        Ok(identity) => {
-            JoinHandle { runtime: core.serial(), task: Some(identity), _output: PhantomData }
-        }
-        Err(NotSpawned::Closing) => JoinHandle {
-            runtime: NO_RUNTIME,
-            task: Some(TaskIdentity { slot: SlotIndex::RUNTIME, serial: NonZeroU64::MAX }),
-            _output: PhantomData,
-        },
-        Err(NotSpawned::Full) => {
-            panic!("a runtime holds at most 16,777,215 tasks, and has them all")
-        }
+    context::current("spawn_boxed()", |core| {
+        JoinHandle::of(core.serial(), core.executor.spawn(future, spawned_at), "spawn_boxed()")
     })
 }
 
@@ -135,6 +131,22 @@ pub struct JoinHandle<T> {
 }
 
 impl<T> Unpin for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// The handle of what `what` spawned in the runtime of this serial.
+    #[inline]
+    #[track_caller]
+    fn of(runtime: u64, spawned: Result<TaskIdentity, NotSpawned>, what: &str) -> Self {
+        match spawned {
+            Ok(task) => Self { runtime, task: Some(task), _output: PhantomData },
+            Err(NotSpawned::Closing) => {
+                let nobody = TaskIdentity { slot: SlotIndex::RUNTIME, serial: NonZeroU64::MAX };
+                Self { runtime: NO_RUNTIME, task: Some(nobody), _output: PhantomData }
+            }
+            Err(refused) => slab::refuse(refused, what),
+        }
+    }
+}
 
 impl<T: 'static> JoinHandle<T> {
     /// Ends the task: it is never polled again, and its future is dropped in this turn, after the
