@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Executor, OnTaskPanic,
+    CancelReason, Executor, OnTaskPanic,
     key::{SlotIndex, TaskIdentity},
     memory::{Payload, Stage},
     table::Flags,
@@ -77,13 +77,15 @@ impl Executor {
         }
     }
 
-    /// From here on the task is never polled again; the reaper drops its future.
-    pub(crate) fn abort(&self, identity: TaskIdentity) {
+    /// From here on the task is never polled again; the reaper drops its future. Its handle learns the
+    /// `reason`, unless it was ended before for another.
+    pub(crate) fn abort(&self, identity: TaskIdentity, reason: CancelReason) {
         if let Some(slot) = self.slot(identity)
             && matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending)
             && !slot.flags().has(Flags::ABORTED)
         {
             slot.set(Flags::ABORTED);
+            slot.cell.reason.set(reason);
             self.bury(identity);
         }
     }
@@ -135,7 +137,10 @@ impl Executor {
                 continue;
             }
             let is_task = slot.cell.stage() == Stage::Future;
-            slot.set(Flags::ABORTED);
+            if !slot.flags().has(Flags::ABORTED) {
+                slot.set(Flags::ABORTED);
+                slot.cell.reason.set(CancelReason::RuntimeGone);
+            }
             if let Err(payload) = slot.cell.clear(&self.pool) {
                 self.forget(payload);
             }

@@ -3,7 +3,7 @@
 use std::{panic::Location, task::Waker};
 
 use super::{
-    Executor, Joined,
+    CancelReason, Executor, Joined,
     key::{SlotIndex, TaskIdentity},
     memory::{Payload, Stage},
     table::{Flags, Slot},
@@ -12,7 +12,7 @@ use super::{
 /// What a handle finds that is no end of its task's own.
 enum Otherwise {
     Running,
-    Aborted,
+    Cancelled(CancelReason),
     Gone,
 }
 
@@ -37,7 +37,7 @@ impl Executor {
         match self.join_otherwise(identity.slot, slot) {
             Ok(payload) => Joined::Panicked(payload),
             Err(Otherwise::Running) => Joined::Running,
-            Err(Otherwise::Aborted) => Joined::Aborted,
+            Err(Otherwise::Cancelled(reason)) => Joined::Cancelled(reason),
             Err(Otherwise::Gone) => Joined::Gone,
         }
     }
@@ -46,7 +46,9 @@ impl Executor {
     fn join_otherwise(&self, index: SlotIndex, slot: &Slot) -> Result<Payload, Otherwise> {
         let joined = match slot.cell.stage() {
             Stage::Panicked => slot.cell.take_payload(&self.pool).ok_or(Otherwise::Gone),
-            _ if slot.flags().has(Flags::ABORTED) => Err(Otherwise::Aborted),
+            _ if slot.flags().has(Flags::ABORTED) => {
+                Err(Otherwise::Cancelled(slot.cell.reason.get()))
+            }
             Stage::Future | Stage::Busy | Stage::Ending => return Err(Otherwise::Running),
             Stage::Output | Stage::Empty | Stage::Claimed => Err(Otherwise::Gone),
         };

@@ -30,6 +30,7 @@ use std::{
 };
 
 use super::{
+    CancelReason,
     key::Generation,
     pool::{List, Pool},
     slab,
@@ -111,6 +112,8 @@ pub(crate) struct TaskCell {
     pub(super) generation: Cell<Generation>,
     pub(super) flags: Cell<Flags>,
     stage: Cell<Stage>,
+    /// Why it was ended, if it was.
+    pub(super) reason: Cell<CancelReason>,
 }
 
 impl TaskCell {
@@ -121,6 +124,7 @@ impl TaskCell {
             generation: Cell::new(Generation::FIRST),
             flags: Cell::new(Flags::QUEUED),
             stage: Cell::new(Stage::Empty),
+            reason: Cell::new(CancelReason::Aborted),
         }
     }
 

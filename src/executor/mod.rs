@@ -50,6 +50,7 @@ pub(crate) mod waker;
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    fmt,
     num::NonZeroU64,
 };
 
@@ -91,6 +92,25 @@ pub enum OnTaskPanic {
     Propagate,
 }
 
+/// What ended a task before it completed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// It was aborted.
+    Aborted,
+    /// Its runtime has gone.
+    RuntimeGone,
+}
+
+impl fmt::Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aborted => "it was aborted",
+            Self::RuntimeGone => "its runtime has gone",
+        })
+    }
+}
+
 /// What a handle finds when it looks for its task's end.
 #[derive(Debug)]
 pub(crate) enum Joined<T> {
@@ -98,8 +118,8 @@ pub(crate) enum Joined<T> {
     Running,
     Output(T),
     Panicked(Payload),
-    /// It was aborted, and its future is gone or about to go.
-    Aborted,
+    /// It was ended, and its future is gone or about to go.
+    Cancelled(CancelReason),
     /// Nothing is left of it.
     Gone,
 }
@@ -255,8 +275,8 @@ impl Executor {
     }
 }
 
-impl std::fmt::Debug for Executor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executor")
             .field("id", &self.id())
             .field("serial", &self.serial())

@@ -1,6 +1,7 @@
 //! What a user holds of a task: [`spawn_boxed`] and its kin, the [`JoinHandle`], and [`yield_now`].
 #![forbid(unsafe_code)]
 
+mod key;
 mod slab;
 
 use std::{
@@ -14,13 +15,15 @@ use std::{
 };
 
 use crate::{
-    context,
+    context::{self, Core},
     executor::{
         Joined, NotSpawned,
         key::{SlotIndex, TaskIdentity},
     },
 };
 
+pub use crate::executor::CancelReason;
+pub use key::TaskKey;
 pub use slab::{
     SlabClaim, claim_slab, claim_slab_of, spawn, spawn_slab, try_claim_slab, try_claim_slab_of,
 };
@@ -124,8 +127,9 @@ impl Future for YieldNow {
 #[must_use = "a task goes on when its handle is dropped; `drop(handle)` says that this is meant"]
 pub struct JoinHandle<T> {
     runtime: u64,
-    /// `None` once the output has been given out.
-    task: Option<TaskIdentity>,
+    task: TaskIdentity,
+    /// The output has been given out.
+    joined: bool,
     /// Neither `Send` nor `Sync`, and no owner of a `T`.
     _output: PhantomData<*const T>,
 }
@@ -137,14 +141,31 @@ impl<T> JoinHandle<T> {
     #[inline]
     #[track_caller]
     fn of(runtime: u64, spawned: Result<TaskIdentity, NotSpawned>, what: &str) -> Self {
-        match spawned {
-            Ok(task) => Self { runtime, task: Some(task), _output: PhantomData },
+        let (runtime, task) = match spawned {
+            Ok(task) => (runtime, task),
             Err(NotSpawned::Closing) => {
-                let nobody = TaskIdentity { slot: SlotIndex::RUNTIME, serial: NonZeroU64::MAX };
-                Self { runtime: NO_RUNTIME, task: Some(nobody), _output: PhantomData }
+                (NO_RUNTIME, TaskIdentity { slot: SlotIndex::RUNTIME, serial: NonZeroU64::MAX })
             }
             Err(refused) => slab::refuse(refused, what),
-        }
+        };
+        Self { runtime, task, joined: false, _output: PhantomData }
+    }
+
+    /// The task's name, which stays good when the task has ended.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, spawn_boxed};
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let [one, other] = [spawn_boxed(async {}), spawn_boxed(async {})];
+    ///     assert_ne!(one.id(), other.id());
+    /// });
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> TaskKey {
+        TaskKey::new(self.runtime, self.task)
     }
 }
 
@@ -169,17 +190,18 @@ impl<T: 'static> JoinHandle<T> {
     /// assert_eq!(rt.task_count(), 0);
     /// ```
     pub fn abort(self) {
-        if let Some(task) = self.task {
-            context::find(self.runtime, |core| core.executor.abort(task));
+        if !self.joined {
+            let abort = |core: &Core| core.executor.abort(self.task, CancelReason::Aborted);
+            context::find(self.runtime, abort);
         }
     }
 
     /// Whether the task has ended and its future has been dropped. True when the runtime has gone.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.is_none_or(|task| {
-            context::find(self.runtime, |core| core.executor.is_finished(task)).unwrap_or(true)
-        })
+        self.joined
+            || context::find(self.runtime, |core| core.executor.is_finished(self.task))
+                .unwrap_or(true)
     }
 
     /// Waits for the end of the task, whichever way it ends.
@@ -211,21 +233,20 @@ impl<T: 'static> JoinHandle<T> {
     ///
     /// After it has been ready.
     fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        let task = self.task.expect("a JoinHandle is not polled again after it gave its output");
-        let found = context::find(self.runtime, |core| core.executor.join(task));
+        assert!(!self.joined, "a JoinHandle is not polled again after it gave its output");
+        let found = context::find(self.runtime, |core| core.executor.join(self.task));
         let result = match found {
             Some(Joined::Running) => {
-                self.wait(task, cx);
+                self.wait(self.task, cx);
                 return Poll::Pending;
             }
             Some(Joined::Output(output)) => Ok(output),
             Some(Joined::Panicked(payload)) => Err(JoinError::Panicked(payload)),
-            Some(Joined::Aborted | Joined::Gone) => {
-                Err(JoinError::Cancelled(CancelReason::Aborted))
-            }
+            Some(Joined::Cancelled(reason)) => Err(JoinError::Cancelled(reason)),
+            Some(Joined::Gone) => Err(JoinError::Cancelled(CancelReason::Aborted)),
             None => Err(JoinError::Cancelled(CancelReason::RuntimeGone)),
         };
-        self.task = None;
+        self.joined = true;
         Poll::Ready(result)
     }
 
@@ -264,8 +285,8 @@ impl<T: 'static> Future for JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        if let Some(task) = self.task {
-            let joiner = context::find(self.runtime, |core| core.executor.detach(task));
+        if !self.joined {
+            let joiner = context::find(self.runtime, |core| core.executor.detach(self.task));
             drop(joiner);
         }
     }
@@ -273,7 +294,7 @@ impl<T> Drop for JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("task", &self.task).finish_non_exhaustive()
+        f.debug_struct("JoinHandle").field("id", &self.id()).finish_non_exhaustive()
     }
 }
 
@@ -298,25 +319,6 @@ pub enum JoinError {
     Panicked(Box<dyn Any + Send>),
     /// It was ended before it completed.
     Cancelled(CancelReason),
-}
-
-/// What ended a task before it completed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum CancelReason {
-    /// It was aborted.
-    Aborted,
-    /// Its runtime has gone.
-    RuntimeGone,
-}
-
-impl fmt::Display for CancelReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Aborted => "it was aborted",
-            Self::RuntimeGone => "its runtime has gone",
-        })
-    }
 }
 
 impl JoinError {
@@ -355,3 +357,49 @@ impl fmt::Display for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+#[cfg(test)]
+mod tests {
+    use bevy_ecs::world::World;
+
+    use super::*;
+    use crate::{Runtime, yield_now};
+
+    #[test]
+    fn the_first_reason_for_which_a_task_was_ended_reaches_its_handle() {
+        let mut world = World::new();
+        Runtime::new(&mut world).block_on(async {
+            let end = |task: &JoinHandle<()>, reason| {
+                context::current("end", |core| core.executor.abort(task.task, reason));
+            };
+            let [prompt, later] = [0; 2].map(|_| spawn_boxed(std::future::pending::<()>()));
+            end(&prompt, CancelReason::RuntimeGone);
+            end(&prompt, CancelReason::Aborted);
+            end(&later, CancelReason::Aborted);
+            let cancelled = prompt.join().await;
+            assert!(matches!(cancelled, Err(JoinError::Cancelled(CancelReason::RuntimeGone))));
+            yield_now().await;
+            end(&later, CancelReason::RuntimeGone);
+            let cancelled = later.join().await;
+            assert!(matches!(cancelled, Err(JoinError::Cancelled(CancelReason::Aborted))));
+        });
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_forgets_why_its_last_task_was_ended() {
+        let mut world = World::new();
+        Runtime::new(&mut world).block_on(async {
+            for reason in [CancelReason::RuntimeGone, CancelReason::Aborted] {
+                let task = spawn_boxed(std::future::pending::<()>());
+                let key = task.id();
+                context::current("end", |core| core.executor.abort(task.task, reason));
+                let Err(JoinError::Cancelled(found)) = task.join().await else {
+                    panic!("it was ended");
+                };
+                assert_eq!(found, reason);
+                assert_ne!(key, spawn_boxed(async {}).id());
+                yield_now().await;
+            }
+        });
+    }
+}
