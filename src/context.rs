@@ -20,6 +20,7 @@ use std::{
 use crate::{
     clock::Clock,
     executor::{Executor, waker},
+    handle::queue::Remote,
     reactor::{Reactor, signals::SignalPipe},
     shutdown::ShutdownState,
     stats::Counters,
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) reactor: Reactor,
     pub(crate) waits: TickWaits,
     pub(crate) shutdown: ShutdownState,
+    pub(crate) remote: Arc<Remote>,
     pub(crate) signals: OnceCell<SignalPipe>,
     pub(crate) counters: Arc<Counters>,
     /// The number of the tick, and of the turn, that is going on.
@@ -53,6 +55,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(executor: Executor, clock: Clock, reactor: Reactor) -> Self {
         let shutdown = ShutdownState::new(executor.id());
+        let remote = Arc::new(Remote::new(executor.id()));
         Self {
             executor,
             clock,
@@ -60,6 +63,7 @@ impl Core {
             reactor,
             waits: TickWaits::default(),
             shutdown,
+            remote,
             signals: OnceCell::new(),
             counters: Arc::default(),
             tick: Cell::new(0),

@@ -49,7 +49,8 @@
 //!    ([`event_time`]). The tick number rises here;
 //! 2. **events**: readiness of sockets and wakes of other threads become wakes here. The operating system
 //!    is asked in every turn that found nothing ready, and otherwise after `event_interval` turns or
-//!    10 us, whichever comes first;
+//!    10 us, whichever comes first. Then what other threads asked of the runtime through a [`Handle`]
+//!    happens, in the order in which it was asked, 256 closures at most;
 //! 3. **ready tasks**: first those that awaited this tick ([`WorldCtx::next_tick`]), in order of call;
 //!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle`) is
 //!    spent. What the budget cuts off comes first in the next turn;
@@ -111,6 +112,7 @@ pub mod channel;
 mod clock;
 mod context;
 mod executor;
+mod handle;
 pub mod net;
 mod reactor;
 mod runtime;
@@ -124,6 +126,7 @@ mod world;
 pub use cancel::{CancellationToken, Cancelled, DropGuard};
 pub use clock::ClockMode;
 pub use executor::OnTaskPanic;
+pub use handle::{ExternalWork, Handle, RemoteJoin, RuntimeGone};
 pub use net::IoHandle;
 pub use runtime::{Runtime, RuntimeBuilder, Tick, TickError, TickRequest};
 pub use shutdown::{ShutdownHandle, ShutdownSignal};

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "reactor",
             "stats",
             "timer::wheel",
+            "handle::queue::Remote",
             "shutdown::ShutdownState",
             "world::wait::TickWaits",
         ],
@@ -32,6 +33,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Layer 1 imports layer 0 and the context, and meets its like only as a `Waker`.
     ("cancel", LAYER_0),
     ("channel", LAYER_0),
+    // A handle speaks to other threads for the shutdown and the tasks of its runtime.
+    ("handle", &["context", "executor", "shutdown::ShutdownHandle", "task::JoinError"]),
     ("net", LAYER_0),
     ("shutdown", LAYER_0),
     ("task", LAYER_0),

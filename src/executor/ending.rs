@@ -24,12 +24,7 @@ impl Executor {
         };
         let is_root = index == self.root.get();
         let torn = self.torn_in_poll.get() == self.polls.get();
-        let leaves = is_root
-            || match self.on_task_panic {
-                OnTaskPanic::Contain => torn,
-                OnTaskPanic::ContainAlways => false,
-                OnTaskPanic::Propagate => true,
-            };
+        let leaves = is_root || self.leaves(torn);
         let kept: Payload = if leaves {
             self.propagate.set(Some(payload));
             self.stopped.set(true);
@@ -45,6 +40,30 @@ impl Executor {
         }
         self.ended(index, slot);
         self.reap();
+    }
+
+    /// Runs a closure that is no task's, and treats its panic as that of a task.
+    pub(crate) fn run_closure(&self, f: impl FnOnce()) {
+        self.torn_in_poll.set(u64::MAX);
+        let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else {
+            return;
+        };
+        self.task_panics.set(self.task_panics.get() + 1);
+        if self.leaves(self.torn_in_poll.get() == self.polls.get()) {
+            self.propagate.set(Some(payload));
+            self.stopped.set(true);
+        } else {
+            self.guarded(|| drop(payload));
+        }
+    }
+
+    /// Whether a panic leaves `block_on`. `torn`: it may have left half an update in the World.
+    fn leaves(&self, torn: bool) -> bool {
+        match self.on_task_panic {
+            OnTaskPanic::Contain => torn,
+            OnTaskPanic::ContainAlways => false,
+            OnTaskPanic::Propagate => true,
+        }
     }
 
     /// Notes that a panic unwinds out of a `with_world` closure in the poll that is going on.

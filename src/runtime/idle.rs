@@ -82,7 +82,7 @@ impl FrameLoop {
     /// Whether something outside the program may still happen, which holds virtual time still. A signal
     /// may always come, and does not count.
     fn waits_outside(&self, core: &Core) -> bool {
-        core.reactor.len() > usize::from(core.signals.get().is_some())
+        core.reactor.len() > usize::from(core.signals.get().is_some()) || core.remote.is_held()
     }
 
     /// Moves the virtual clock to the next timer, if nothing can happen before it. False: nothing can

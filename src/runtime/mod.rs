@@ -5,6 +5,7 @@
 //! - [`tick`]: the loop contract, in its order;
 //! - [`idle`]: what the thread does until the next tick, step 1 of the contract;
 //! - [`stage`]: the schedules that a tick runs, step 5, and the end of a tick, step 6;
+//! - [`remote`]: what other threads asked for, the end of step 2;
 //! - [`builder`]: the options;
 //! - [`request`]: how a system asks for another tick.
 //!
@@ -13,6 +14,7 @@
 
 mod builder;
 mod idle;
+mod remote;
 mod request;
 mod stage;
 mod tick;
@@ -36,6 +38,7 @@ use tick::{Failure, FrameLoop};
 
 use crate::{
     context::{Enter, OwnedCore},
+    handle::Handle,
     shutdown::ShutdownHandle,
     stats::Stats,
     world::lend::Lent,
@@ -270,6 +273,25 @@ impl<'w> Runtime<'w> {
         self.core.get().shutdown.handle().clone()
     }
 
+    /// A handle for other threads: to start tasks, to run closures with the World, to wake the loop.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// let handle = rt.handle();
+    /// let sum = std::thread::spawn(move || handle.spawn_with(|| async { 3 + 4 }).unwrap());
+    /// let sum = sum.join().unwrap();
+    /// assert_eq!(rt.block_on(sum).unwrap(), 7);
+    /// ```
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        let core = self.core.get();
+        Handle::new(core.shutdown.handle().clone(), core.remote.clone())
+    }
+
     /// Lets SIGINT and SIGTERM complete every [`ShutdownSignal`](crate::ShutdownSignal), in place of
     /// ending the process. Calling it again changes nothing.
     ///
@@ -295,9 +317,13 @@ impl<'w> Runtime<'w> {
         self.core.unlist();
         let core = self.core.get();
         let entered = Enter::new(core);
+        let left = core.remote.close();
         if let Some(world) = &mut self.world {
             let lent = Lent::new(world.get_mut());
             core.executor.close();
+            for job in left {
+                core.executor.guarded(|| drop(job));
+            }
             drop(lent);
             // Bevy refuses to insert into a World that was cleared whole.
             core.executor.guarded(|| self.frame.leave(world.get_mut()));

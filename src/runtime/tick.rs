@@ -19,6 +19,7 @@ use bevy_ecs::world::{World, WorldId};
 use super::{
     TickError,
     idle::Idle,
+    remote,
     request::TickRequest,
     stage::{EndOfTick, Stages},
 };
@@ -152,7 +153,7 @@ impl FrameLoop {
         let mut sample = Sample::start(core);
         let mut budget = self.budgets.tasks_per_cycle;
 
-        self.events(core)?;
+        self.events(core, lent)?;
         sample.end_of(Phase::Events);
 
         self.tasks(core, &mut budget);
@@ -188,7 +189,7 @@ impl FrameLoop {
     ///
     /// mio is looked at in a turn that found nothing ready, and otherwise after `event_interval` turns
     /// or 10 us, whichever comes first.
-    fn events(&self, core: &Core) -> Result<(), Failure> {
+    fn events(&self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
         if core.reactor.len() > 0 {
             // What came while the thread slept is ready, and spares a look.
             Self::wake_ready(core);
@@ -202,6 +203,7 @@ impl FrameLoop {
             for waker in core.shutdown.take_waiters() {
                 core.executor.wake(waker);
             }
+            remote::run(core, lent);
         }
         Ok(())
     }

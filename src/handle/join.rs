@@ -1,0 +1,218 @@
+//! The answer to what another thread asked for: [`RemoteJoin`].
+
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+};
+
+use pin_project_lite::pin_project;
+
+use crate::{executor::CancelReason, task::JoinError};
+
+enum State<T> {
+    Waiting(Option<Waker>),
+    Done(Result<T, JoinError>),
+    Taken,
+}
+
+struct Shared<T>(Mutex<State<T>>);
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing of the user's runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The runtime's end: answers once. Dropped without an answer, it says that the runtime has gone.
+pub(super) struct Reply<T>(Option<Arc<Shared<T>>>);
+
+impl<T> Reply<T> {
+    pub(super) fn new() -> (Self, RemoteJoin<T>) {
+        let shared = Arc::new(Shared(Mutex::new(State::Waiting(None))));
+        (Self(Some(shared.clone())), RemoteJoin { shared })
+    }
+
+    fn answer(&mut self, result: Result<T, JoinError>) {
+        let Some(shared) = self.0.take() else {
+            return;
+        };
+        let before = std::mem::replace(&mut *shared.lock(), State::Done(result));
+        if let State::Waiting(Some(waker)) = before
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
+        {
+            // The panic of a waker is nobody's here, and its payload may panic when it is dropped.
+            std::mem::forget(payload);
+        }
+        // An answer that nobody waits for is dropped here.
+        drop(shared);
+    }
+
+    /// Calls `f`. If it panics, the answer has the message, and the panic goes on.
+    pub(super) fn or_answer<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(result) => result,
+            Err(payload) => {
+                self.answer(Err(JoinError::Panicked(Box::new(message(&*payload)))));
+                resume_unwind(payload);
+            }
+        }
+    }
+
+    /// Answers what `f` gives, or its panic.
+    pub(super) fn answer_with(&mut self, f: impl FnOnce() -> T) {
+        let value = self.or_answer(f);
+        self.answer(Ok(value));
+    }
+}
+
+/// What a panic says, for one who does not get its payload.
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        self.answer(Err(JoinError::Cancelled(CancelReason::RuntimeGone)));
+    }
+}
+
+pin_project! {
+    /// A future whose end is answered to another thread.
+    pub(super) struct Replying<F: Future> {
+        #[pin]
+        future: F,
+        reply: Reply<F::Output>,
+    }
+}
+
+impl<F: Future> Replying<F> {
+    pub(super) fn new(future: F, reply: Reply<F::Output>) -> Self {
+        Self { future, reply }
+    }
+}
+
+impl<F: Future> Future for Replying<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        match this.reply.or_answer(|| this.future.poll(cx)) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(output) => {
+                this.reply.answer(Ok(output));
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+/// Waits for what a [`Handle`](super::Handle) asked of a runtime. Any thread may hold it, and any executor
+/// may poll it.
+///
+/// Awaiting it gives the result, or a [`JoinError`]: `Panicked` with the message of the panic, or
+/// `Cancelled` when the runtime went before it came to that.
+///
+/// # Cancellation
+///
+/// Dropping it changes nothing for what was asked; the result is dropped on the runtime's thread.
+#[must_use = "what was asked for happens anyway; `drop` says that nobody waits for it"]
+pub struct RemoteJoin<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> RemoteJoin<T> {
+    /// Whether the result is there, or has been taken.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        !matches!(*self.shared.lock(), State::Waiting(_))
+    }
+
+    /// Blocks this thread until the result is there. On the runtime's own thread that would be for ever:
+    /// await it there.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting it.
+    ///
+    /// # Panics
+    ///
+    /// When it has been awaited to its end before.
+    ///
+    /// ```
+    /// use bevy_ecs::prelude::*;
+    /// use onbeat::{Runtime, ShutdownSignal};
+    ///
+    /// #[derive(Resource)]
+    /// struct Limit(u32);
+    ///
+    /// let mut world = World::new();
+    /// world.insert_resource(Limit(3));
+    /// let mut rt = Runtime::new(&mut world);
+    /// let handle = rt.handle();
+    /// let thread = std::thread::spawn(move || {
+    ///     let limit = handle.run_with_world(|world| world.resource::<Limit>().0).unwrap();
+    ///     assert_eq!(limit.wait().unwrap(), 3);
+    ///     handle.shutdown();
+    /// });
+    /// rt.block_on(async { ShutdownSignal::current().await });
+    /// thread.join().unwrap();
+    /// ```
+    pub fn wait(mut self) -> Result<T, JoinError> {
+        struct Unpark(Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            match Pin::new(&mut self).poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(result) => return result,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+}
+
+impl<T> Future for RemoteJoin<T> {
+    type Output = Result<T, JoinError>;
+
+    /// # Panics
+    ///
+    /// When it is polled again after it gave the result.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A waker's `clone` and `drop` may be anybody's, and run outside of the lock.
+        let waker = cx.waker().clone();
+        let mut state = self.shared.lock();
+        let before = match &mut *state {
+            State::Waiting(stored) => stored.replace(waker),
+            State::Done(_) | State::Taken => {
+                let before = std::mem::replace(&mut *state, State::Taken);
+                drop(state);
+                return match before {
+                    State::Done(result) => Poll::Ready(result),
+                    State::Waiting(_) | State::Taken => {
+                        panic!("a RemoteJoin is not polled again after it gave its result")
+                    }
+                };
+            }
+        };
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl<T> fmt::Debug for RemoteJoin<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteJoin").field("is_finished", &self.is_finished()).finish()
+    }
+}

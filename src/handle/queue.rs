@@ -1,0 +1,119 @@
+//! What other threads ask of a runtime, and what tells them that it is there.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use bevy_ecs::world::World;
+
+use crate::{
+    context::Core,
+    executor::{
+        key::{RuntimeId, SlotIndex},
+        registry,
+    },
+};
+
+/// A closure for the loop to call.
+pub(crate) enum Job {
+    /// With the World.
+    World(Box<dyn FnOnce(&mut World) + Send>),
+    /// With what tasks have.
+    Task(Box<dyn FnOnce(&Core) + Send>),
+}
+
+/// One runtime's link to other threads, shared by all its handles. It outlives the runtime.
+pub(crate) struct Remote {
+    runtime: RuntimeId,
+    /// The runtime takes no job any more. Written under the lock of `jobs`.
+    closed: AtomicBool,
+    jobs: Mutex<VecDeque<Job>>,
+    /// What holds virtual time still: see [`ExternalWork`](super::ExternalWork).
+    external: AtomicUsize,
+}
+
+impl Remote {
+    pub(crate) fn new(runtime: RuntimeId) -> Self {
+        Self {
+            runtime,
+            closed: AtomicBool::new(false),
+            jobs: Mutex::default(),
+            external: AtomicUsize::new(0),
+        }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        // Nothing panics under the lock: a push and a pop are all that happens there.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Queues a job, unless the runtime has gone; then `make` is not called.
+    pub(super) fn push<F>(&self, f: F, make: impl FnOnce(F) -> Job) -> Result<(), F> {
+        let mut jobs = self.jobs();
+        if self.is_closed() {
+            drop(jobs);
+            return Err(f);
+        }
+        jobs.push_back(make(f));
+        drop(jobs);
+        self.wake();
+        Ok(())
+    }
+
+    /// The job that was queued first.
+    pub(crate) fn pop(&self) -> Option<Job> {
+        self.jobs().pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.jobs().len()
+    }
+
+    /// Takes no job any more. Those that are left are dropped by the caller, where the World may be used.
+    #[must_use]
+    pub(crate) fn close(&self) -> VecDeque<Job> {
+        let mut jobs = self.jobs();
+        self.closed.store(true, Ordering::Release);
+        std::mem::take(&mut *jobs)
+    }
+
+    /// Asks for a turn.
+    pub(crate) fn wake(&self) {
+        if !self.is_closed()
+            && let Some(inbox) = registry::inbox(self.runtime)
+        {
+            inbox.wake(SlotIndex::RUNTIME.0);
+        }
+    }
+
+    pub(super) fn hold(&self) {
+        self.external.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The loop looks again whether anything is left to wait for.
+    pub(super) fn let_go(&self) {
+        if self.external.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.wake();
+        }
+    }
+
+    /// Whether something outside the program holds virtual time still.
+    pub(crate) fn is_held(&self) -> bool {
+        self.external.load(Ordering::Acquire) > 0
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("is_closed", &self.is_closed()).finish_non_exhaustive()
+    }
+}

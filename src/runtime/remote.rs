@@ -1,0 +1,33 @@
+//! The end of step 2 of the loop contract: what other threads asked of the runtime.
+
+use crate::{context::Core, handle::queue::Job, world::lend::Lent};
+
+/// How many closures one turn runs at most.
+const CLOSURES: usize = 256;
+
+/// Runs the closures that are queued now, in order.
+///
+/// Nothing runs after a panic that is to leave the loop, or after one of them replaced the World. What is
+/// left then, or beyond the budget, is announced again.
+#[cold]
+pub(super) fn run(core: &Core, lent: &Lent<'_>) {
+    for _ in 0..core.remote.len().min(CLOSURES) {
+        if core.executor.is_stopped() || lent.replaced().is_some() {
+            break;
+        }
+        let Some(job) = core.remote.pop() else {
+            break;
+        };
+        core.executor.run_closure(|| match job {
+            Job::World(f) => {
+                // The World is there, and nobody has it: it was asked above whether it was replaced.
+                let _ = lent.with(f);
+            }
+            Job::Task(f) => f(core),
+        });
+        core.executor.reap();
+    }
+    if core.remote.len() > 0 {
+        core.remote.wake();
+    }
+}
