@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "thread-local pointers to the cores of this thread")]
 
 use std::{
+    borrow::Cow,
     cell::{Cell, OnceCell, RefCell},
     io, ptr,
     sync::Arc,
@@ -19,7 +20,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    executor::{Executor, waker},
+    executor::{Executor, key::TaskIdentity, waker},
     handle::queue::Remote,
     reactor::{Reactor, signals::SignalPipe},
     shutdown::ShutdownState,
@@ -74,6 +75,20 @@ impl Core {
 
     pub(crate) fn serial(&self) -> u64 {
         self.executor.serial()
+    }
+
+    /// A task was spawned.
+    #[inline]
+    pub(crate) fn spawned(&self, task: TaskIdentity) {
+        if self.executor.has_details() {
+            self.note_spawn(task, None);
+        }
+    }
+
+    /// Begins what is known of a task beside what it is.
+    #[cold]
+    pub(crate) fn note_spawn(&self, task: TaskIdentity, name: Option<Cow<'static, str>>) {
+        self.executor.note_spawn(task, self.clock.precise_ns(), name);
     }
 
     /// Drops what futures and tasks left behind for others to wake, each under a guard.

@@ -132,8 +132,9 @@ pub use runtime::{Runtime, RuntimeBuilder, Tick, TickError, TickRequest};
 pub use shutdown::{ShutdownHandle, ShutdownSignal};
 pub use stats::{Phase, PhaseDuration, SAMPLE_INTERVAL, Stats, TickStats};
 pub use task::{
-    CancelReason, Join, JoinError, JoinHandle, SlabClaim, TaskKey, YieldNow, claim_slab,
-    claim_slab_of, spawn, spawn_boxed, spawn_slab, try_claim_slab, try_claim_slab_of, yield_now,
+    CancelReason, Join, JoinError, JoinHandle, Named, SlabClaim, TaskInfo, TaskKey, WaitsFor,
+    YieldNow, claim_slab, claim_slab_of, named, spawn, spawn_boxed, spawn_slab, try_claim_slab,
+    try_claim_slab_of, yield_now,
 };
 pub use timer::{
     After, Backoff, BackoffBuilder, Elapsed, Exhausted, Interval, Jitter, MissedTickBehavior,

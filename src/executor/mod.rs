@@ -7,6 +7,7 @@
 //! - [`inbox`]: wakes from other threads, over [`sync`]'s atomics, found through [`registry`];
 //! - [`table`]: slots; [`ring`]: those that are ready;
 //! - [`queue`], [`round`], [`ending`], [`handle`]: the executor's operations, along the drawing below;
+//! - [`details`]: what is known of tasks for those who look;
 //! - [`memory`]: what a slot's future and output live in, taken from [`pool`], which has blocks of its own
 //!   and the slots of a [`slab`]; [`slots`]: tasks in the slab.
 //!
@@ -31,6 +32,7 @@
 //! Invariant **no guard across user code**: while a future, a destructor or a waker of somebody else
 //! runs, nothing of the executor is borrowed but cells.
 
+pub(crate) mod details;
 mod ending;
 mod handle;
 pub(crate) mod inbox;
@@ -54,6 +56,7 @@ use std::{
     num::NonZeroU64,
 };
 
+use details::Details;
 use inbox::{Drain, Inbox};
 use key::{RuntimeId, SlotIndex, TaskIdentity};
 use memory::Payload;
@@ -180,6 +183,7 @@ pub(crate) struct Executor {
     task_panics: Cell<u64>,
     forgotten_payloads: Cell<u64>,
     on_task_panic: OnTaskPanic,
+    details: Details,
     /// The poll in which a panic last unwound out of a `with_world` closure.
     torn_in_poll: Cell<u64>,
     propagate: Cell<Option<Payload>>,
@@ -190,7 +194,12 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(registration: Registration, on_task_panic: OnTaskPanic, pool: Pool) -> Self {
+    pub(crate) fn new(
+        registration: Registration,
+        on_task_panic: OnTaskPanic,
+        pool: Pool,
+        details: bool,
+    ) -> Self {
         let executor = Self {
             registration,
             table: Table::new(),
@@ -216,6 +225,7 @@ impl Executor {
             task_panics: Cell::new(0),
             forgotten_payloads: Cell::new(0),
             on_task_panic,
+            details: Details::new(details),
             torn_in_poll: Cell::new(0),
             propagate: Cell::new(None),
             stopped: Cell::new(false),

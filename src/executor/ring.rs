@@ -53,6 +53,12 @@ impl Ring {
         self.head.get()
     }
 
+    /// The slot that is popped next, of a ring that is not empty.
+    pub(crate) fn first(&self) -> SlotIndex {
+        debug_assert!(!self.is_empty(), "a ring that is empty has no first slot");
+        SlotIndex(self.place(self.head.get()).get())
+    }
+
     /// Where the ring ends: a pop that has reached it takes what was pushed later.
     #[inline]
     pub(crate) fn end(&self) -> u32 {

@@ -30,7 +30,9 @@ impl Executor {
         let count = u64::from(self.ready.end().wrapping_sub(start)).min(budget);
         let end = start.wrapping_add(count as u32);
         while !self.is_stopped()
-            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.poll_before(end)))
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| {
+                if self.has_details() { self.poll_noting(end) } else { self.poll_before(end) }
+            }))
         {
             self.contain(payload);
         }
@@ -72,6 +74,8 @@ impl Executor {
             }
             if slot.flags().has(Flags::ABORTED) {
                 self.release(index, slot);
+            } else if self.has_details() {
+                self.noting(index, || self.poll_slot(index, slot));
             } else {
                 self.poll_slot(index, slot);
             }
@@ -81,7 +85,7 @@ impl Executor {
     /// Polls what is in the ring before `end`. What is committed before user code runs, the ring's head
     /// and `running`, lets the caller go on behind a panic.
     #[expect(unsafe_code, reason = "a bounds check less in the hottest loop")]
-    fn poll_before(&self, end: u32) {
+    pub(super) fn poll_before(&self, end: u32) {
         while let Some(index) = self.ready.pop_before(end) {
             // SAFETY: rings hold slots of this table, which never shrinks.
             let slot = unsafe { self.table.get_unchecked(index) };

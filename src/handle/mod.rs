@@ -104,6 +104,7 @@ impl Handle {
                 let spawned =
                     core.executor.spawn_anywhere(Replying::new(future, reply), spawned_at);
                 if let Ok(task) = spawned {
+                    core.spawned(task);
                     drop(core.executor.detach(task));
                 }
             }))

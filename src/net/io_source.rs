@@ -26,6 +26,7 @@ use mio::{event::Source, net::TcpStream};
 use super::IoHandle;
 use crate::{
     context,
+    executor::details::Wait,
     reactor::{Direction, IoId},
 };
 
@@ -73,6 +74,7 @@ impl<S: Source> IoSource<S> {
             if core.reactor.is_ready(self.id, direction) {
                 Readiness::Ready
             } else if core.reactor.will_wake(self.id, direction, cx.waker()) {
+                core.executor.note_wait(Wait::Other("a socket"));
                 Readiness::Waiting
             } else {
                 Readiness::Unattended
@@ -138,7 +140,11 @@ impl<S: Source> IoSource<S> {
     /// The waker is cloned before and dropped after the reactor is used: either may be anybody's code.
     fn wait(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Error> {
         let waker = cx.waker().clone();
-        match context::find(self.runtime, |core| core.reactor.wait_for(self.id, direction, waker)) {
+        let found = context::find(self.runtime, |core| {
+            core.executor.note_wait(Wait::Other("a socket"));
+            core.reactor.wait_for(self.id, direction, waker)
+        });
+        match found {
             Some(before) => {
                 drop(before);
                 Poll::Pending

@@ -41,6 +41,7 @@ use crate::{
     handle::Handle,
     shutdown::ShutdownHandle,
     stats::Stats,
+    task::TaskInfo,
     world::lend::Lent,
 };
 
@@ -259,6 +260,26 @@ impl<'w> Runtime<'w> {
     #[must_use]
     pub fn task_count(&self) -> usize {
         self.core.get().executor.task_count()
+    }
+
+    /// The tasks that have not ended, for a look from outside; the root future is not among them. It
+    /// walks every slot, and allocates.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, spawn};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// let task = rt.block_on(async { spawn(std::future::pending::<()>()) });
+    /// let tasks = rt.tasks();
+    /// assert_eq!(tasks.len(), 1);
+    /// assert_eq!(tasks[0].key, task.id());
+    /// println!("{} was spawned at {}", tasks[0].name, tasks[0].spawned_at);
+    /// ```
+    #[must_use]
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        TaskInfo::all(self.core.get())
     }
 
     /// Timers that are set: sleeps, timeouts and intervals that somebody awaits.

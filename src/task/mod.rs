@@ -1,6 +1,7 @@
 //! What a user holds of a task: [`spawn_boxed`] and its kin, the [`JoinHandle`], and [`yield_now`].
 #![forbid(unsafe_code)]
 
+mod info;
 mod key;
 mod slab;
 
@@ -18,11 +19,13 @@ use crate::{
     context::{self, Core},
     executor::{
         Joined, NotSpawned,
+        details::Wait,
         key::{SlotIndex, TaskIdentity},
     },
 };
 
 pub use crate::executor::CancelReason;
+pub use info::{Named, TaskInfo, WaitsFor, named};
 pub use key::TaskKey;
 pub use slab::{
     SlabClaim, claim_slab, claim_slab_of, spawn, spawn_slab, try_claim_slab, try_claim_slab_of,
@@ -60,7 +63,7 @@ where
 {
     let spawned_at = Location::caller();
     context::current("spawn_boxed()", |core| {
-        JoinHandle::of(core.serial(), core.executor.spawn(future, spawned_at), "spawn_boxed()")
+        JoinHandle::of(core, core.executor.spawn(future, spawned_at), "spawn_boxed()")
     })
 }
 
@@ -137,18 +140,24 @@ pub struct JoinHandle<T> {
 impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
-    /// The handle of what `what` spawned in the runtime of this serial.
+    /// The handle of what `what` spawned.
     #[inline]
     #[track_caller]
-    fn of(runtime: u64, spawned: Result<TaskIdentity, NotSpawned>, what: &str) -> Self {
-        let (runtime, task) = match spawned {
-            Ok(task) => (runtime, task),
-            Err(NotSpawned::Closing) => {
-                (NO_RUNTIME, TaskIdentity { slot: SlotIndex::RUNTIME, serial: NonZeroU64::MAX })
+    fn of(core: &Core, spawned: Result<TaskIdentity, NotSpawned>, what: &str) -> Self {
+        match spawned {
+            Ok(task) => {
+                core.spawned(task);
+                Self { runtime: core.serial(), task, joined: false, _output: PhantomData }
             }
+            Err(NotSpawned::Closing) => Self::of_none(),
             Err(refused) => slab::refuse(refused, what),
-        };
-        Self { runtime, task, joined: false, _output: PhantomData }
+        }
+    }
+
+    /// The handle of a task that never began, because its runtime has gone.
+    fn of_none() -> Self {
+        let task = TaskIdentity { slot: SlotIndex::RUNTIME, serial: NonZeroU64::MAX };
+        Self { runtime: NO_RUNTIME, task, joined: false, _output: PhantomData }
     }
 
     /// The task's name, which stays good when the task has ended.
@@ -238,6 +247,9 @@ impl<T: 'static> JoinHandle<T> {
         let result = match found {
             Some(Joined::Running) => {
                 self.wait(self.task, cx);
+                context::try_current(|core| {
+                    core.executor.note_wait(Wait::Task(self.runtime, self.task));
+                });
                 return Poll::Pending;
             }
             Some(Joined::Output(output)) => Ok(output),

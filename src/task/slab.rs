@@ -79,7 +79,7 @@ where
     const { Check::<F, 0>::ALIGNED };
     let spawned_at = Location::caller();
     context::current("spawn_slab()", |core| {
-        JoinHandle::of(core.serial(), core.executor.spawn_slab(future, spawned_at), "spawn_slab()")
+        JoinHandle::of(core, core.executor.spawn_slab(future, spawned_at), "spawn_slab()")
     })
 }
 
@@ -117,7 +117,7 @@ where
     let spawned_at = Location::caller();
     context::current("spawn()", |core| {
         let spawned = core.executor.spawn_anywhere(future, spawned_at);
-        JoinHandle::of(core.serial(), spawned, "spawn()")
+        JoinHandle::of(core, spawned, "spawn()")
     })
 }
 
@@ -361,12 +361,14 @@ impl<const SIZE: usize> SlabClaim<SIZE> {
         let Some(task) = self.task.take() else {
             unreachable!("spawn() consumes the claim");
         };
-        let filled =
-            context::find(self.runtime, |core| core.executor.fill(task, future, spawned_at));
+        let filled = context::find(self.runtime, |core| {
+            let filled = core.executor.fill(task, future, spawned_at);
+            filled.map(|()| JoinHandle::of(core, Ok(task), "SlabClaim::spawn()"))
+        });
         // A future that comes back is dropped here, where nothing of the runtime is in use.
         match filled {
-            Some(Ok(())) => JoinHandle::of(self.runtime, Ok(task), ""),
-            Some(Err(_)) | None => JoinHandle::of(self.runtime, Err(NotSpawned::Closing), ""),
+            Some(Ok(handle)) => handle,
+            Some(Err(_)) | None => JoinHandle::of_none(),
         }
     }
 }

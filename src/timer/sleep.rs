@@ -12,6 +12,7 @@ use super::wheel::TimerId;
 use crate::{
     clock::{duration_ns, instant_after},
     context::{self, Core},
+    executor::details::Wait,
 };
 
 /// Completes `duration` after this call, never earlier.
@@ -280,7 +281,11 @@ impl Future for Sleep {
             if core.serial() != self.runtime {
                 self.migrate(core);
             }
-            self.poll_in(core, cx)
+            let polled = self.poll_in(core, cx);
+            if polled.is_pending() {
+                core.executor.note_wait(Wait::Until(self.deadline_ns));
+            }
+            polled
         })
     }
 }

@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::context::{self, Core};
+use crate::{
+    context::{self, Core},
+    executor::details::Wait,
+};
 
 /// Who waits for the next tick, in order of call. The list is emptied as that tick begins, so a place in
 /// it means something only in the tick in which it was given.
@@ -106,6 +109,7 @@ impl Future for NextTick {
             if core.tick.get() > this.called_in {
                 (Poll::Ready(()), Some(waker))
             } else {
+                core.executor.note_wait(Wait::Other("the next tick"));
                 (Poll::Pending, core.waits.enter(this.place, waker))
             }
         });

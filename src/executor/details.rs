@@ -1,0 +1,166 @@
+//! What is known of tasks beside what their slots hold: for those who look, not for the loop.
+//!
+//! Rows stand beside the table, by slot, and say which task they are of, so nobody clears one when its task
+//! ends. With [`Details::on`] every task has a row; else those have one that were given a name.
+#![forbid(unsafe_code)]
+
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    panic::Location,
+};
+
+use super::{
+    Executor,
+    key::{SlotIndex, TaskIdentity},
+    memory::Stage,
+    table::Flags,
+};
+
+/// What a future of ours noted when it was pending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// A time of the runtime's clock, in nanoseconds.
+    Until(u64),
+    /// The end of a task, of the runtime of this serial.
+    Task(u64, TaskIdentity),
+    /// Something else, by its name.
+    Other(&'static str),
+}
+
+#[derive(Default)]
+struct Row {
+    /// Of the task that it is of; 0 for none.
+    serial: u64,
+    name: Option<Cow<'static, str>>,
+    spawned_ns: u64,
+    polls: u64,
+    wait: Option<Wait>,
+}
+
+/// The side table.
+pub(crate) struct Details {
+    on: bool,
+    rows: RefCell<Vec<Row>>,
+    /// What was noted last in the poll that is going on.
+    noted: Cell<Option<Wait>>,
+}
+
+/// A task that has not ended.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) task: TaskIdentity,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) spawned_ns: Option<u64>,
+    pub(crate) polls: Option<u64>,
+    pub(crate) wait: Option<Wait>,
+    pub(crate) is_ready: bool,
+}
+
+impl Details {
+    pub(super) fn new(on: bool) -> Self {
+        Self { on, rows: RefCell::default(), noted: Cell::new(None) }
+    }
+
+    #[inline]
+    pub(super) fn on(&self) -> bool {
+        self.on
+    }
+
+    /// Calls `f` with the row of `slot`, which is made if need be.
+    fn row<R>(&self, slot: SlotIndex, f: impl FnOnce(&mut Row) -> R) -> R {
+        let mut rows = self.rows.borrow_mut();
+        let at = slot.0 as usize;
+        if rows.len() <= at {
+            rows.resize_with(at + 1, Row::default);
+        }
+        f(&mut rows[at])
+    }
+}
+
+impl Executor {
+    /// Whether polls are counted and waits noted.
+    #[inline]
+    pub(crate) fn has_details(&self) -> bool {
+        self.details.on()
+    }
+
+    /// Begins the row of a task that was spawned at `now_ns`.
+    pub(crate) fn note_spawn(
+        &self,
+        task: TaskIdentity,
+        now_ns: u64,
+        name: Option<Cow<'static, str>>,
+    ) {
+        let serial = task.serial.get();
+        let row = Row { serial, name, spawned_ns: now_ns, ..Row::default() };
+        self.details.row(task.slot, |place| *place = row);
+    }
+
+    /// Notes what the task that is polled waits for.
+    #[inline]
+    pub(crate) fn note_wait(&self, wait: Wait) {
+        if self.details.on {
+            self.details.noted.set(Some(wait));
+        }
+    }
+
+    /// As [`poll_before`](Self::poll_before), one by one: each poll is counted, and what it waits for kept.
+    #[cold]
+    pub(super) fn poll_noting(&self, end: u32) {
+        while self.ready.start() != end {
+            let index = self.ready.first();
+            self.noting(index, || self.poll_before(self.ready.start().wrapping_add(1)));
+        }
+    }
+
+    /// Calls `poll`, which may poll the task in slot `index`.
+    pub(super) fn noting(&self, index: SlotIndex, poll: impl FnOnce()) {
+        let serial = self.table.get(index).map_or(0, |slot| slot.serial.get());
+        let before = self.polls.get();
+        self.details.noted.set(None);
+        poll();
+        if self.polls.get() != before {
+            let wait = self.details.noted.take();
+            self.details.row(index, |row| {
+                if row.serial == serial {
+                    row.polls += 1;
+                    row.wait = wait;
+                }
+            });
+        }
+    }
+
+    /// The tasks that have not ended, the root future not among them.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        let rows = self.details.rows.borrow();
+        let mut listed = Vec::new();
+        for index in 1..self.table.len() {
+            let index = SlotIndex(index);
+            let Some(slot) = self.table.get(index) else {
+                continue;
+            };
+            let runs = matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending);
+            let Some(serial) = std::num::NonZeroU64::new(slot.serial.get()) else {
+                continue;
+            };
+            if !runs || index == self.root.get() {
+                continue;
+            }
+            let row = rows.get(index.0 as usize).filter(|row| row.serial == serial.get());
+            let is_ready = slot.flags().has(Flags::QUEUED.union(Flags::FRONT));
+            let name = row.and_then(|row| row.name.clone());
+            listed.push(Listed {
+                task: TaskIdentity { slot: index, serial },
+                name: name.unwrap_or(Cow::Borrowed(slot.cell.name())),
+                spawned_at: slot.spawned_at.get(),
+                spawned_ns: row.map(|row| row.spawned_ns),
+                polls: row.filter(|_| self.details.on).map(|row| row.polls),
+                wait: row.and_then(|row| row.wait).filter(|_| !is_ready),
+                is_ready,
+            });
+        }
+        listed
+    }
+}
