@@ -101,6 +101,11 @@
 //! *One thread, one clock.* Under [`ClockMode::Virtual`] nothing sleeps: when no task can run, time jumps
 //! to the next timer, and two runs of a program see the same times.
 //!
+//! # Features
+//!
+//! `tracing`: a span for each task, entered at each poll, and one for each tick, of the target `onbeat` and
+//! the level trace. Without it nothing of that is compiled.
+//!
 //! # What is not promised
 //!
 //! Futures that are leaked with [`std::mem::forget`] keep their memory; nothing else comes of it. A task

@@ -1,7 +1,7 @@
 //! What is known of tasks beside what their slots hold: for those who look, not for the loop.
 //!
 //! Rows stand beside the table, by slot, and say which task they are of, so nobody clears one when its task
-//! ends. With [`Details::on`] every task has a row; else those have one that were given a name.
+//! ends. With `on`, or the feature `tracing`, every task has a row; else those that were given a name.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -10,6 +10,8 @@ use std::{
     panic::Location,
 };
 
+#[cfg(feature = "tracing")]
+use super::spans;
 use super::{
     Executor,
     key::{SlotIndex, TaskIdentity},
@@ -36,6 +38,9 @@ struct Row {
     spawned_ns: u64,
     polls: u64,
     wait: Option<Wait>,
+    /// Taken while the task is polled.
+    #[cfg(feature = "tracing")]
+    span: Option<spans::Span>,
 }
 
 /// The side table.
@@ -63,11 +68,6 @@ impl Details {
         Self { on, rows: RefCell::default(), noted: Cell::new(None) }
     }
 
-    #[inline]
-    pub(super) fn on(&self) -> bool {
-        self.on
-    }
-
     /// Calls `f` with the row of `slot`, which is made if need be.
     fn row<R>(&self, slot: SlotIndex, f: impl FnOnce(&mut Row) -> R) -> R {
         let mut rows = self.rows.borrow_mut();
@@ -80,10 +80,10 @@ impl Details {
 }
 
 impl Executor {
-    /// Whether polls are counted and waits noted.
+    /// Whether every task has a row, and each poll is noted.
     #[inline]
     pub(crate) fn has_details(&self) -> bool {
-        self.details.on()
+        self.details.on || cfg!(feature = "tracing")
     }
 
     /// Begins the row of a task that was spawned at `now_ns`.
@@ -95,7 +95,9 @@ impl Executor {
     ) {
         let serial = task.serial.get();
         let row = Row { serial, name, spawned_ns: now_ns, ..Row::default() };
-        self.details.row(task.slot, |place| *place = row);
+        // The span of the slot's last task may be dropped here: a collector's code.
+        let before = self.details.row(task.slot, |place| std::mem::replace(place, row));
+        drop(before);
     }
 
     /// Notes what the task that is polled waits for.
@@ -120,6 +122,9 @@ impl Executor {
         let serial = self.table.get(index).map_or(0, |slot| slot.serial.get());
         let before = self.polls.get();
         self.details.noted.set(None);
+        #[cfg(feature = "tracing")]
+        self.in_span(index, serial, poll);
+        #[cfg(not(feature = "tracing"))]
         poll();
         if self.polls.get() != before {
             let wait = self.details.noted.take();
@@ -130,6 +135,35 @@ impl Executor {
                 }
             });
         }
+    }
+
+    /// Calls `poll` in the span of the task in slot `index`. A collector's code runs, so the span is taken
+    /// out of its row meanwhile; it goes back if the task is still there.
+    #[cfg(feature = "tracing")]
+    fn in_span(&self, index: SlotIndex, serial: u64, poll: impl FnOnce()) {
+        let Some(slot) = self.table.get(index).filter(|_| serial != 0) else {
+            return poll();
+        };
+        let (span, name) = self.details.row(index, |row| {
+            if row.serial == serial { (row.span.take(), row.name.clone()) } else { (None, None) }
+        });
+        let span = span.unwrap_or_else(|| {
+            let name = name.as_deref().unwrap_or(slot.cell.name());
+            spans::task((self.serial(), serial), name, slot.spawned_at.get())
+        });
+        span.in_scope(poll);
+        let lives = slot.serial.get() == serial && slot.cell.stage() == Stage::Future;
+        let left = self.details.row(index, |row| {
+            if lives && row.serial == serial { row.span.replace(span) } else { Some(span) }
+        });
+        drop(left);
+    }
+
+    /// Closes the span of a task that ended while it was not polled.
+    #[cfg(feature = "tracing")]
+    pub(super) fn close_span(&self, index: SlotIndex) {
+        let span = self.details.row(index, |row| row.span.take());
+        drop(span);
     }
 
     /// The tasks that have not ended, the root future not among them.

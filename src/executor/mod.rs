@@ -7,7 +7,7 @@
 //! - [`inbox`]: wakes from other threads, over [`sync`]'s atomics, found through [`registry`];
 //! - [`table`]: slots; [`ring`]: those that are ready;
 //! - [`queue`], [`round`], [`ending`], [`handle`]: the executor's operations, along the drawing below;
-//! - [`details`]: what is known of tasks for those who look;
+//! - [`details`]: what is known of tasks for those who look; [`spans`]: what a collector of traces sees;
 //! - [`memory`]: what a slot's future and output live in, taken from [`pool`], which has blocks of its own
 //!   and the slots of a [`slab`]; [`slots`]: tasks in the slab.
 //!
@@ -45,6 +45,7 @@ pub(crate) mod ring;
 mod round;
 pub(crate) mod slab;
 mod slots;
+pub(crate) mod spans;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod waker;

@@ -153,6 +153,8 @@ impl Executor {
         } else {
             self.tasks.set(self.tasks.get() - 1);
         }
+        #[cfg(feature = "tracing")]
+        self.close_span(index);
         if let Some(joiner) = slot.joiner.take() {
             self.wake(joiner);
         }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     context::Core,
-    executor::memory::Payload,
+    executor::{memory::Payload, spans},
     stats::{Phase, SAMPLE_INTERVAL, TickStats},
     world::{WorldError, lend::Lent},
 };
@@ -150,6 +150,7 @@ impl FrameLoop {
 
     fn steps(&mut self, core: &Core, lent: &Lent<'_>, idle: Idle) -> Result<(), Failure> {
         let timer_mark = self.begin(core, idle)?;
+        let _span = spans::tick(core.tick.get());
         let mut sample = Sample::start(core);
         let mut budget = self.budgets.tasks_per_cycle;
 
