@@ -50,25 +50,37 @@
 //! 2. **events**: readiness of sockets and wakes of other threads become wakes here. The operating system
 //!    is asked in every turn that found nothing ready, and otherwise after `event_interval` turns or
 //!    10 us, whichever comes first. Then what other threads asked of the runtime through a [`Handle`]
-//!    happens, in the order in which it was asked, 256 closures at most;
+//!    happens, in the order in which it was asked, 256 closures at most. Last, pollers
+//!    ([`RuntimeBuilder::poller`]) are called;
 //! 3. **ready tasks**: first those that awaited this tick ([`WorldCtx::next_tick`]), in order of call;
 //!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle`) is
 //!    spent. What the budget cuts off comes first in the next turn;
 //! 4. **timers** registered before this turn and due at the frozen time, in the order of (deadline,
 //!    registration), 256 of them at most, the others in the next turn; then rounds;
-//! 5. **each stage** in order: one round of the tasks that are ready (with a budget of its own), the stage's systems, then the
-//!    reaper, which drops the futures of aborted tasks where the World may be used. After the last stage
-//!    one round more: what its systems woke acts, and writes, in this tick;
-//! 6. **end of tick**: message buffers turn over, removal trackers are cleared, change ticks checked,
-//!    statistics written.
+//! 5. **each stage** in order: one round of the tasks that are ready (with a budget of its own), the
+//!    stage's systems, then the reaper, which drops the futures of aborted tasks where the World may be
+//!    used; for a stage of fixed steps ([`RuntimeBuilder::fixed_step`]) that as often as steps are due, or
+//!    not at all. After the last stage one round more: what its systems woke acts, and writes, in this
+//!    tick;
+//! 6. **end of tick**: message buffers turn over, unless a stage of fixed steps has not run since they
+//!    last did; removal trackers are cleared, change ticks checked, statistics written.
+//!
+//! When a tick starts is its [`Pacing`]: on events (as [`Runtime::block_on`] does), back to back (as
+//! [`Runtime::block_on_busy`] does), at a fixed rate, or on events within two bounds. Where ticks wait for
+//! the time, whatever happens in between is handled at once all the same, in a *turn between ticks*:
+//! steps 1 to 4, which belong to the tick before. Only stages wait for the beat. Fixed-rate ticks start at
+//! `t0 + k * period` (`t0` is the start of the first tick of a `block_on`) and do not drift; each has the
+//! time for which it was due and the time at which it started ([`TickTime`]). How the thread waits is its
+//! [`Idle`] strategy. [`Runtime::tick`] never waits.
 //!
 //! The root future of `block_on` is a task like any other; when it completes, the tick is finished, then
 //! `block_on` returns.
 //!
 //! # The frame rules
 //!
-//! The tick number changes when a tick begins. A waiter of `next_tick` and a task behind the mark keep a
-//! parked loop going: the next tick starts at once. Whoever waits for a timer, a socket, a channel or
+//! The tick number changes when a tick begins; a turn between ticks belongs to the tick before it. A waiter
+//! of `next_tick` keeps a parked loop going: the next tick starts at once, or at the next beat; and so does
+//! a task behind the mark: the next turn starts at once. Whoever waits for a timer, a socket, a channel or
 //! another thread lets it sleep.
 //!
 //! | awaited in a task | resumes |
@@ -118,6 +130,7 @@ mod clock;
 mod context;
 mod executor;
 mod handle;
+mod machine;
 pub mod net;
 mod reactor;
 mod runtime;
@@ -132,8 +145,12 @@ pub use cancel::{CancellationToken, Cancelled, DropGuard};
 pub use clock::ClockMode;
 pub use executor::OnTaskPanic;
 pub use handle::{ExternalWork, Handle, RemoteJoin, RuntimeGone};
+pub use machine::Refusal;
 pub use net::IoHandle;
-pub use runtime::{Runtime, RuntimeBuilder, Tick, TickError, TickRequest};
+pub use runtime::{
+    CatchUp, FixedRate, Idle, Pacing, Polled, Runtime, RuntimeBuilder, Tick, TickError,
+    TickRequest, TickTime,
+};
 pub use shutdown::{ShutdownHandle, ShutdownSignal};
 pub use stats::{Phase, PhaseDuration, SAMPLE_INTERVAL, Stats, TickStats};
 pub use task::{

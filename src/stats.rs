@@ -50,6 +50,14 @@ pub struct PhaseDuration {
 pub struct Stats {
     /// Ticks that have begun.
     pub ticks: u64,
+    /// Turns between ticks: events, tasks and timers, and no stage.
+    pub turns_between: u64,
+    /// Ticks of a fixed rate after which the loop was so late that the next beat had already come.
+    pub overruns: u64,
+    /// Beats of a fixed rate that got no tick of their own.
+    pub beats_skipped: u64,
+    /// Steps of stages of fixed steps that were more than a tick may run.
+    pub steps_skipped: u64,
     /// Polls of tasks, the root future's among them.
     pub polls: u64,
     /// Wakes on the loop's own thread.
@@ -84,6 +92,10 @@ impl Stats {
 #[derive(Default, Debug)]
 pub(crate) struct Counters {
     pub(crate) ticks: Count,
+    pub(crate) turns_between: Count,
+    pub(crate) overruns: Count,
+    pub(crate) beats_skipped: Count,
+    pub(crate) steps_skipped: Count,
     pub(crate) polls: Count,
     pub(crate) wakes_local: Count,
     pub(crate) wakes_foreign: Count,
@@ -125,6 +137,10 @@ impl Counters {
     pub(crate) fn snapshot(&self) -> Stats {
         Stats {
             ticks: self.ticks.get(),
+            turns_between: self.turns_between.get(),
+            overruns: self.overruns.get(),
+            beats_skipped: self.beats_skipped.get(),
+            steps_skipped: self.steps_skipped.get(),
             polls: self.polls.get(),
             wakes_local: self.wakes_local.get(),
             wakes_foreign: self.wakes_foreign.get(),
@@ -145,7 +161,7 @@ impl Counters {
 /// The loop's counters as a resource, inserted when the runtime is built.
 ///
 /// It is a window on the counters, not a copy. A system sees ticks, polls, wakes, events and panics as of
-/// the end of the last tick, and the others (timers, parks, phases) as they are. Change detection says nothing about it, because the loop writes the counters without the World.
+/// the end of the last tick, and the others (turns between, overruns, timers, parks, phases) as they are. Change detection says nothing about it, because the loop writes the counters without the World.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;

@@ -13,8 +13,8 @@ use std::{
 use bevy_ecs::{prelude::*, schedule::ScheduleLabel};
 use common::{Bell, LIMIT_SECONDS, log, logged, panic_message, poll_once, watchdog};
 use onbeat::{
-    ClockMode, OnTaskPanic, Runtime, ShutdownSignal, Tick, event_time, net::TcpStream, sleep,
-    spawn_boxed, yield_now,
+    ClockMode, Idle, OnTaskPanic, Pacing, Polled, Runtime, ShutdownSignal, Tick, event_time,
+    net::TcpStream, sleep, spawn_boxed, yield_now,
 };
 
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
@@ -211,6 +211,116 @@ fn stages_take_the_place_of_the_one_stage() {
 }
 
 #[test]
+fn pacing_decides_how_many_ticks_there_are() {
+    fn ticks(pacing: impl Into<Pacing>) -> u64 {
+        let mut world = World::new();
+        let mut rt = Runtime::builder(&mut world).clock(ClockMode::Virtual).pacing(pacing).build();
+        rt.block_on(async { sleep(Duration::from_secs(1)).await });
+        rt.stats().ticks
+    }
+    let _guard = watchdog(LIMIT_SECONDS);
+    assert_eq!(ticks(Pacing::OnEvent), 2);
+    assert_eq!(ticks(Pacing::hertz(10)), 11);
+    assert_eq!(ticks(Pacing::every(Duration::from_millis(10))), 101);
+}
+
+#[test]
+fn fixed_step_gives_a_stage_a_period_of_its_own() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world)
+        .clock(ClockMode::Virtual)
+        .fixed_step(Extra, Duration::from_secs(1), 1)
+        .build();
+    rt.schedule(Extra).add_systems(|| log("extra"));
+    rt.block_on(async { sleep(Duration::from_secs(3)).await });
+    assert_eq!(logged(), ["extra", "extra", "extra"]);
+}
+
+#[test]
+fn idle_decides_whether_the_thread_parks() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for (idle, parks) in
+        [(Idle::Spin, false), (Idle::Yield, false), (Idle::Park, true), (Idle::ParkThenSpin, true)]
+    {
+        let mut world = World::new();
+        let mut rt = Runtime::builder(&mut world).idle(idle).build();
+        rt.block_on(async { sleep(Duration::from_millis(5)).await });
+        assert_eq!(rt.stats().parks > 0, parks, "{idle:?}");
+    }
+}
+
+#[test]
+fn poller_is_called_in_every_turn() {
+    let mut world = World::new();
+    let calls = Rc::new(Cell::new(0));
+    let counted = calls.clone();
+    let mut rt = Runtime::builder(&mut world)
+        .poller(move || {
+            counted.set(counted.get() + 1);
+            Polled::from(0).may_park()
+        })
+        .build();
+    rt.tick().unwrap();
+    rt.tick().unwrap();
+    assert_eq!(calls.get(), 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pin_to_core_leaves_the_thread_one_core_until_the_runtime_goes() {
+    use rustix::thread::sched_getaffinity;
+
+    let before = sched_getaffinity(None).unwrap();
+    let core = (0..).find(|core| before.is_set(*core)).unwrap();
+    let mut world = World::new();
+    let rt = Runtime::builder(&mut world).pin_to_core(core).build();
+    assert!(rt.refusals().is_empty());
+    let cores = sched_getaffinity(None).unwrap();
+    assert!(cores.is_set(core) && cores.count() == 1);
+    drop(rt);
+    assert_eq!(sched_getaffinity(None).unwrap(), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn real_time_priority_is_had_or_the_reason_why_not() {
+    /// The real-time priority of this thread: field 40 of its line, 38 behind the name.
+    fn priority() -> Option<u32> {
+        let line = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
+        line.rsplit(')').next()?.split_whitespace().nth(37)?.parse().ok()
+    }
+
+    let mut world = World::new();
+    let rt = Runtime::builder(&mut world).real_time_priority(3).build();
+    match rt.refusals() {
+        [] => assert!(matches!(priority(), None | Some(3))),
+        refusals => {
+            assert_eq!(refusals.len(), 1);
+            assert_eq!(refusals[0].option(), "real_time_priority");
+            assert!(!refusals[0].reason().to_string().is_empty());
+        }
+    }
+    drop(rt);
+    assert!(matches!(priority(), None | Some(0)));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lock_memory_locks_all_or_says_why_not() {
+    let mut world = World::new();
+    assert!(Runtime::builder(&mut world).lock_memory(false).build().refusals().is_empty());
+    let rt = Runtime::builder(&mut world).lock_memory(true).build();
+    if let [refusal] = rt.refusals() {
+        assert_eq!(refusal.option(), "lock_memory");
+    } else {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+        assert!(locked.is_none_or(|locked| locked.trim() != "0 kB"), "{locked:?}");
+    }
+}
+
+#[test]
 fn a_runtime_without_stages_runs_its_tasks() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();
@@ -257,6 +367,11 @@ fn zero_where_nothing_would_ever_happen_panics_by_name() {
     assert!(message.contains("tasks_per_cycle must be at least 1"), "{message}");
     let message = panic_message(|| drop(Runtime::builder(&mut world).event_interval(0)));
     assert!(message.contains("event_interval must be at least 1"), "{message}");
+    for priority in [0, 100] {
+        let message =
+            panic_message(|| drop(Runtime::builder(&mut world).real_time_priority(priority)));
+        assert!(message.contains("between 1 and 99"), "{message}");
+    }
     let message = panic_message(|| drop(Runtime::builder(&mut world).event_capacity(0)));
     assert!(message.contains("event_capacity must be at least 1"), "{message}");
 }

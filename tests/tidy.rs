@@ -12,6 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Layer 0 imports nothing of ours. The reactor implements what ends its own wait.
     ("clock", &[]),
     ("executor", &[]),
+    ("machine", &[]),
     ("reactor", &["executor::inbox::Unpark"]),
     ("stats", &[]),
     ("timer::wheel", &[]),
@@ -65,6 +66,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "src/executor/slab.rs",
     "src/executor/table.rs",
     "src/executor/waker.rs",
+    "src/machine.rs",
     "src/reactor/wait.rs",
     "src/world/change_ticks.rs",
     "src/world/lend.rs",

@@ -7,7 +7,7 @@
 //! which wakes them when nothing of the reactor is borrowed.
 
 pub(crate) mod signals;
-pub(crate) mod wait;
+mod wait;
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,6 +22,7 @@ use mio::{Events, Interest, Poll, Registry, Token, event::Source};
 use slab::Slab;
 
 use crate::executor::inbox::Unpark;
+use wait::{Happened, Waiter, whole_millis};
 
 /// The token of the waker that other threads use.
 const UNPARK: Token = Token(usize::MAX);
@@ -64,6 +65,7 @@ pub(crate) struct Reactor {
     poll: RefCell<Poll>,
     registry: Registry,
     events: RefCell<Events>,
+    waiter: Waiter,
     registrations: RefCell<Slab<Registration>>,
     next_generation: Cell<u32>,
     /// Wakers taken from the registrations that became ready, for the loop to wake, in order.
@@ -90,6 +92,7 @@ impl Reactor {
             poll: RefCell::new(poll),
             registry,
             events: RefCell::new(Events::with_capacity(event_capacity)),
+            waiter: Waiter::new(event_capacity),
             registrations: RefCell::new(Slab::with_capacity(token_capacity)),
             next_generation: Cell::new(0),
             woken: RefCell::new(VecDeque::new()),
@@ -199,19 +202,33 @@ impl Reactor {
         self.collect(Some(Duration::ZERO))
     }
 
-    /// Waits for events at most `timeout`, then takes them.
+    /// Waits for events at most `timeout`, then takes them. Without events it may end up to a
+    /// millisecond early, where the system cannot wait more precisely. Returns how many events came.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<usize> {
-        if self.wait_precisely(timeout)? { self.drain() } else { Ok(0) }
+        let before = self.events_seen.get();
+        let waited = self.waiter.wait(&self.poll.borrow(), timeout, |event| self.note(event));
+        match waited {
+            Some(waited) => waited.map(|()| (self.events_seen.get() - before) as usize),
+            None => self.collect(timeout.map(whole_millis)),
+        }
+    }
+
+    /// While it lives, a wait may change how precisely the system wakes this thread. Dropping it puts
+    /// back what was there before.
+    pub(crate) fn keep_precision(&self) -> impl Drop + '_ {
+        struct Restore<'a>(&'a Waiter);
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                self.0.restore_slack();
+            }
+        }
+        Restore(&self.waiter)
     }
 
     /// The next of those who are to be woken.
     #[inline]
     pub(crate) fn pop_woken(&self) -> Option<Waker> {
         self.woken.borrow_mut().pop_front()
-    }
-
-    fn wait_precisely(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        wait::readable(&self.poll.borrow(), timeout)
     }
 
     fn collect(&self, timeout: Option<Duration>) -> io::Result<usize> {
@@ -221,22 +238,106 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             Err(error) => return Err(error),
         }
-        let mut seen = 0;
-        let mut woken = self.woken.borrow_mut();
-        for event in events.iter().filter(|event| event.token() != UNPARK) {
-            seen += 1;
-            let read = event.is_readable() || event.is_read_closed() || event.is_error();
-            let write = event.is_writable() || event.is_write_closed() || event.is_error();
-            self.with(IoId::from_token(event.token()), |registration| {
-                for (direction, happened) in [read, write].into_iter().enumerate() {
-                    if happened {
-                        registration.ready[direction] = true;
-                        woken.extend(registration.wakers[direction].take());
-                    }
-                }
+        let before = self.events_seen.get();
+        for event in &*events {
+            self.note(Happened {
+                token: event.token(),
+                read: event.is_readable() || event.is_read_closed() || event.is_error(),
+                write: event.is_writable() || event.is_write_closed() || event.is_error(),
             });
         }
-        self.events_seen.set(self.events_seen.get() + seen as u64);
-        Ok(seen)
+        Ok((self.events_seen.get() - before) as usize)
+    }
+
+    /// Takes the wakers whom an event concerns. One that only ends a wait concerns nobody.
+    fn note(&self, event: Happened) {
+        if event.token == UNPARK {
+            return;
+        }
+        self.events_seen.set(self.events_seen.get() + 1);
+        self.with(IoId::from_token(event.token), |registration| {
+            for (direction, happened) in [event.read, event.write].into_iter().enumerate() {
+                if happened {
+                    registration.ready[direction] = true;
+                    if let Some(waker) = registration.wakers[direction].take() {
+                        self.woken.borrow_mut().push_back(waker);
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, os::unix::net::UnixStream as StdStream};
+
+    use mio::net::UnixStream;
+
+    use super::*;
+    use crate::clock::{Clock, ClockMode};
+
+    fn reactors() -> [Reactor; 2] {
+        let precise = Reactor::new(4, 4).unwrap();
+        let mut coarse = Reactor::new(4, 4).unwrap();
+        coarse.waiter = Waiter::without_the_call();
+        [precise, coarse]
+    }
+
+    #[test]
+    fn a_wait_ends_with_an_event_and_says_whom_it_concerns() {
+        for reactor in reactors() {
+            let (mut peer, own) = StdStream::pair().unwrap();
+            own.set_nonblocking(true).unwrap();
+            let mut own = UnixStream::from_std(own);
+            let id = reactor.register(&mut own).unwrap();
+            // The socket can be written to from the beginning.
+            assert_eq!(reactor.wait(Some(Duration::from_secs(20))).unwrap(), 1);
+            reactor.not_ready(id, Direction::Read);
+            let old = reactor.wait_for(id, Direction::Read, Waker::noop().clone());
+            assert!(old.is_none() && reactor.pop_woken().is_none());
+            peer.write_all(b"x").unwrap();
+            assert_eq!(reactor.wait(None).unwrap(), 1);
+            assert!(reactor.is_ready(id, Direction::Read));
+            assert!(reactor.pop_woken().is_some() && reactor.pop_woken().is_none());
+            assert_eq!(reactor.wait(Some(Duration::ZERO)).unwrap(), 0, "an event is told once");
+            reactor.deregister(id, &mut own);
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_when_it_is_unparked() {
+        for reactor in reactors() {
+            reactor.unpark().unpark();
+            assert_eq!(reactor.wait(None).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn a_coarse_wait_leaves_the_rest_and_a_precise_one_does_not() {
+        let clock = Clock::new(ClockMode::Real);
+        for (reactor, at_least_us) in reactors().into_iter().zip([2_500, 2_000]) {
+            let before_ns = clock.precise_ns();
+            assert_eq!(reactor.wait(Some(Duration::from_micros(2_500))).unwrap(), 0);
+            // A kernel without the call makes the precise one coarse.
+            let at_least_us = if reactor.waiter.is_precise() { at_least_us } else { 2_000 };
+            assert!(clock.precise_ns() - before_ns >= at_least_us * 1_000);
+        }
+        assert_eq!(whole_millis(Duration::from_micros(2_500)), Duration::from_millis(2));
+        assert_eq!(whole_millis(Duration::from_micros(999)), Duration::ZERO);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_timed_wait_sets_the_threads_timer_slack_until_the_guard_goes() {
+        use rustix::thread::current_timer_slack;
+
+        let before = current_timer_slack().unwrap();
+        let reactor = Reactor::new(4, 4).unwrap();
+        let keep = reactor.keep_precision();
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+        assert_eq!(current_timer_slack().unwrap(), 1);
+        drop(keep);
+        assert_eq!(current_timer_slack().unwrap(), before);
     }
 }

@@ -1,14 +1,21 @@
-//! The options of a runtime.
+//! The options of a runtime. Those that say when its thread runs what are in [`driving`].
 
-use std::{cell::Cell, fmt, io, panic::Location};
+mod driving;
+
+use std::{cell::Cell, fmt, io, panic::Location, sync::Arc};
 
 use bevy_ecs::{schedule::InternedScheduleLabel, schedule::ScheduleLabel, world::World};
 
 use super::{
     Held, Runtime,
+    fixed_step::FixedStep,
+    idle::{Idle, Margin},
+    pacing::{Pacer, Pacing},
+    poller::Pollers,
     request::TickRequest,
     stage::{EndOfTick, Stages, Tick},
     tick::{Before, Budgets, FrameLoop},
+    tick_time::{TickTime, Times},
 };
 use crate::{
     clock::{Clock, ClockMode},
@@ -19,6 +26,7 @@ use crate::{
         registry::Registration,
         slab::{Growth, SlabOptions},
     },
+    machine::{Granted, Wishes},
     reactor::Reactor,
     stats::TickStats,
     world::change_ticks,
@@ -49,6 +57,7 @@ const TIMERS: u64 = 256;
 pub struct RuntimeBuilder<'w> {
     world: Held<'w>,
     stages: Vec<InternedScheduleLabel>,
+    fixed_steps: Vec<(InternedScheduleLabel, FixedStep)>,
     tasks_per_cycle: usize,
     event_interval: u32,
     queue_capacity: usize,
@@ -59,6 +68,10 @@ pub struct RuntimeBuilder<'w> {
     task_details: bool,
     on_task_panic: OnTaskPanic,
     clock: ClockMode,
+    pacing: Option<Pacing>,
+    idle: Option<Idle>,
+    pollers: Pollers,
+    wishes: Wishes,
 }
 
 impl<'w> RuntimeBuilder<'w> {
@@ -66,6 +79,7 @@ impl<'w> RuntimeBuilder<'w> {
         Self {
             world,
             stages: vec![Tick.intern()],
+            fixed_steps: Vec::new(),
             tasks_per_cycle: TASKS_PER_CYCLE,
             event_interval: EVENT_INTERVAL,
             queue_capacity: QUEUE_CAPACITY,
@@ -76,6 +90,10 @@ impl<'w> RuntimeBuilder<'w> {
             task_details: false,
             on_task_panic: OnTaskPanic::default(),
             clock: ClockMode::default(),
+            pacing: None,
+            idle: None,
+            pollers: Pollers::default(),
+            wishes: Wishes::default(),
         }
     }
 
@@ -278,6 +296,8 @@ impl<'w> RuntimeBuilder<'w> {
     #[track_caller]
     pub fn try_build(mut self) -> io::Result<Runtime<'w>> {
         self.check()?;
+        self.name_fixed_steps();
+        let machine = Granted::ask(self.wishes);
         let registration = Registration::new().map_err(|_| {
             io::Error::other("65,536 onbeat runtimes are live or leaked, and there are no more ids")
         })?;
@@ -294,7 +314,15 @@ impl<'w> RuntimeBuilder<'w> {
             core.get().install_signal_handlers()?;
         }
         let frame = self.frame_loop(&core);
-        Ok(Runtime { frame, core, world: Some(self.world), given_out: Location::caller() })
+        Ok(Runtime {
+            frame,
+            core,
+            pacing: self.pacing,
+            idle: self.idle,
+            machine,
+            world: Some(self.world),
+            given_out: Location::caller(),
+        })
     }
 
     /// Refuses what could not be allocated before anything is.
@@ -326,7 +354,20 @@ impl<'w> RuntimeBuilder<'w> {
         })
     }
 
+    /// Puts the stages of fixed steps that are not among the others before them.
+    fn name_fixed_steps(&mut self) {
+        let labels = self.fixed_steps.iter().map(|(label, _)| *label);
+        let mut stages: Vec<_> = labels.filter(|label| !self.stages.contains(label)).collect();
+        stages.append(&mut self.stages);
+        self.stages = stages;
+    }
+
     fn frame_loop(&mut self, core: &OwnedCore) -> FrameLoop {
+        let steps_of = |label: &InternedScheduleLabel| {
+            let found = self.fixed_steps.iter().find(|(other, _)| other == label);
+            found.map(|(_, steps)| steps.clone())
+        };
+        let steps = self.stages.iter().map(steps_of).collect();
         let world: &mut World = self.world.get_mut();
         // Another runtime's request is shared: a system does not know which of the two runs it.
         let request = match world.get_resource::<TickRequest>() {
@@ -337,11 +378,13 @@ impl<'w> RuntimeBuilder<'w> {
                 request
             }
         };
-        let before = Before { stats: world.remove_resource() };
+        let before = Before { stats: world.remove_resource(), time: world.remove_resource() };
         world.insert_resource(TickStats(core.get().counters.clone()));
+        let time = Arc::<Times>::default();
+        world.insert_resource(TickTime::new(time.clone(), core.get()));
         change_ticks::observe(world);
         FrameLoop {
-            stages: Stages::new(&self.stages, world),
+            stages: Stages::new(&self.stages, steps, world),
             end: EndOfTick::new(world),
             world: world.id(),
             before,
@@ -353,6 +396,12 @@ impl<'w> RuntimeBuilder<'w> {
                 foreign_wakes: FOREIGN_WAKES,
                 timers: TIMERS,
             },
+            pacer: Pacer::ByHand,
+            idle: Idle::Park,
+            margin: Margin::default(),
+            pollers: std::mem::take(&mut self.pollers),
+            timed: !self.fixed_steps.is_empty(),
+            time,
             turns_unpolled: Cell::new(0),
             polled_ns: Cell::new(0),
         }
@@ -363,6 +412,7 @@ impl fmt::Debug for RuntimeBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RuntimeBuilder")
             .field("stages", &self.stages)
+            .field("fixed_steps", &self.fixed_steps)
             .field("tasks_per_cycle", &self.tasks_per_cycle)
             .field("event_interval", &self.event_interval)
             .field("queue_capacity", &self.queue_capacity)
@@ -373,6 +423,10 @@ impl fmt::Debug for RuntimeBuilder<'_> {
             .field("task_details", &self.task_details)
             .field("on_task_panic", &self.on_task_panic)
             .field("clock", &self.clock)
+            .field("pacing", &self.pacing)
+            .field("idle", &self.idle)
+            .field("pollers", &self.pollers)
+            .field("wishes", &self.wishes)
             .finish_non_exhaustive()
     }
 }

@@ -2,81 +2,165 @@
 
 use std::time::Duration;
 
-use super::{TickError, tick::FrameLoop};
+use super::{
+    TickError,
+    pacing::{Due, Pacer},
+    poller::Polled,
+    tick::{Failure, FrameLoop},
+};
 use crate::context::Core;
 
-/// How the thread waits for the next tick.
+/// How the thread waits until there is something to do.
+///
+/// [`Runtime::block_on`](crate::Runtime::block_on) parks and
+/// [`block_on_busy`](crate::Runtime::block_on_busy) spins, unless
+/// [`RuntimeBuilder::idle`](crate::RuntimeBuilder::idle) says otherwise. Free-running ticks leave nothing
+/// to wait for. Whatever is chosen, sockets, other threads and timers end the wait, and nothing starts
+/// before its time.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Idle, Pacing, Runtime, precise_now, sleep};
+/// use std::time::Duration;
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::builder(&mut world)
+///     .pacing(Pacing::hertz(1_000))
+///     .idle(Idle::ParkThenSpin)
+///     .build();
+/// rt.block_on(async {
+///     let start = precise_now();
+///     sleep(Duration::from_millis(2)).await;
+///     assert!(precise_now() - start >= Duration::from_millis(2));
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Idle {
-    /// Not at all: `tick()` is one tick.
-    Never,
-    /// Not at all: one tick follows the other.
+#[non_exhaustive]
+pub enum Idle {
+    /// Looks again and again: the shortest reaction, and a whole core.
     Spin,
-    /// Asleep, until an event, a wake from another thread, or the next timer.
+    /// As `Spin`, but lets another thread of this core run in between, if one wants to.
+    Yield,
+    /// Sleeps in the operating system, on Linux with a timeout in nanoseconds, elsewhere in whole
+    /// milliseconds with a spin for the rest.
     Park,
+    /// As `Park`, but wakes early for what has a time and spins until then. How much earlier adapts to
+    /// how late the operating system wakes the thread, up to 500 us.
+    ParkThenSpin,
+}
+
+/// How much before its time a parked thread wakes, to spin the rest.
+///
+/// It follows what only one wake in some hundred exceeds: each that does raises it at once, each that
+/// does not lowers it a little.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Margin(u64);
+
+impl Margin {
+    const MAX_NS: u64 = 500_000;
+
+    /// The operating system woke the thread so much late.
+    fn adapt(&mut self, late_ns: u64) {
+        if late_ns > self.0 {
+            self.0 = (self.0 + (late_ns - self.0) / 2 + late_ns / 8 + 1_000).min(Self::MAX_NS);
+        } else {
+            self.0 -= (self.0 - late_ns) / 256;
+        }
+    }
+}
+
+impl Default for Margin {
+    /// The 99th percentile of how late Linux wakes a thread with the finest timer slack.
+    fn default() -> Self {
+        Self(60_000)
+    }
 }
 
 impl FrameLoop {
-    /// Waits until there is something to do.
-    pub(super) fn wait(&self, core: &Core, idle: Idle) -> Result<(), TickError> {
-        match idle {
-            Idle::Never | Idle::Spin if !core.clock.is_virtual() => Ok(()),
-            Idle::Never => {
-                self.jump(core);
-                Ok(())
-            }
-            // A system may count ticks, and wake somebody in one of them.
-            Idle::Spin if self.jump(core) || self.stages.any_systems() => Ok(()),
-            Idle::Spin => Err(Self::stuck(core)),
-            Idle::Park => self.park(core),
+    /// Waits until something begins, and says what.
+    #[inline]
+    pub(super) fn wait(&mut self, core: &Core) -> Result<Due, Failure> {
+        if self.pacer.never_waits() {
+            if core.clock.is_virtual() { self.jump_or_tick(core) } else { Ok(Due::Tick) }
+        } else if matches!(self.pacer, Pacer::OnEvent) && self.has_work(core) {
+            Ok(Due::Tick)
+        } else {
+            self.wait_for_time(core)
         }
+    }
+
+    /// Waits where the time decides: for a beat, a timer, or whatever comes before.
+    ///
+    /// A wake-up that only moves timers on within the wheel is followed by more waiting: it is not a
+    /// turn.
+    #[inline(never)]
+    fn wait_for_time(&mut self, core: &Core) -> Result<Due, Failure> {
+        let mut happened = false;
+        loop {
+            let now_ns = core.clock.precise_ns();
+            if self.pacer.has_overrun(now_ns) {
+                core.counters.overruns.add(1);
+            }
+            let mut turn = happened || self.has_turn_work(core);
+            let timer_ns = if turn { None } else { Self::next_timer(core, now_ns) };
+            turn |= timer_ns.is_some_and(|timer_ns| timer_ns <= now_ns);
+            let mut step_ns = self.next_step();
+            // A step that is due asks for a tick, which the pacing may hold back.
+            let step_due = step_ns.take_if(|step_ns| *step_ns <= now_ns).is_some();
+            let wanted = turn || step_due || self.wants_tick(core);
+            if let Some(due) = self.pacer.due(now_ns, turn, wanted) {
+                return Ok(due);
+            }
+            let polled = self.poll_pollers(core)?;
+            if polled.did > 0 {
+                happened = true;
+                continue;
+            }
+            if core.clock.is_virtual() && !self.waits_outside(core) {
+                self.jump(core, polled.may_park, [timer_ns, step_ns])?;
+                continue;
+            }
+            let until_ns = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
+            happened = self.pause(core, polled.may_park, now_ns, until_ns)?;
+        }
+    }
+
+    /// Whether tasks have something to do before any event.
+    fn has_turn_work(&self, core: &Core) -> bool {
+        core.executor.has_work() || !core.executor.inbox().is_empty()
+    }
+
+    /// Whether somebody waits for a tick.
+    fn wants_tick(&self, core: &Core) -> bool {
+        !core.waits.is_empty() || self.request.is_requested()
     }
 
     /// Whether a tick has something to do before any event.
     fn has_work(&self, core: &Core) -> bool {
-        core.executor.has_work()
-            || !core.waits.is_empty()
-            || !core.executor.inbox().is_empty()
-            || self.request.is_requested()
+        self.has_turn_work(core) || self.wants_tick(core)
     }
 
-    /// Sleeps until there is something to do. A wake-up that only moves timers on within the wheel is
-    /// followed by more sleep: it is not a turn.
-    fn park(&self, core: &Core) -> Result<(), TickError> {
-        while !self.has_work(core) {
-            if core.clock.is_virtual() && !self.waits_outside(core) {
-                return if self.jump(core) { Ok(()) } else { Err(Self::stuck(core)) };
-            }
-            let now_ns = core.clock.precise_ns();
-            let mut timers = core.timers.borrow_mut();
-            timers.advance(now_ns, usize::MAX);
-            let timeout = match timers.next_deadline() {
-                Some(deadline_ns) if deadline_ns <= now_ns => {
-                    if timers.has_due(now_ns) {
-                        return Ok(());
-                    }
-                    continue;
-                }
-                // What happens outside holds virtual time still: no timer ends this wait.
-                Some(deadline_ns) if !core.clock.is_virtual() => {
-                    Some(Duration::from_nanos(deadline_ns - now_ns))
-                }
-                _ => None,
-            };
-            drop(timers);
-            if !core.executor.inbox().park() {
-                return Ok(());
-            }
-            core.counters.parks.add(1);
-            let waited = core.reactor.wait(timeout);
-            core.executor.inbox().unpark();
-            match waited {
-                Ok(0) => {}
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(TickError::Io(error.kind())),
-            }
+    /// When the next fixed step asks for a tick. Beats are not asked: the step waits for the next.
+    fn next_step(&self) -> Option<u64> {
+        if !self.stages.has_steps() || matches!(self.pacer, Pacer::Fixed(_)) {
+            return None;
         }
-        Ok(())
+        self.stages.next_step_ns()
+    }
+
+    /// When to look at the timers again: under the virtual clock, which jumps there, exactly when the
+    /// next is due.
+    fn next_timer(core: &Core, now_ns: u64) -> Option<u64> {
+        let mut timers = core.timers.borrow_mut();
+        if core.clock.is_virtual() {
+            return timers.first_deadline();
+        }
+        timers.advance(now_ns, usize::MAX);
+        match timers.next_deadline() {
+            // The bound of a timer that has gone: with none due, the next is later.
+            Some(next_ns) if next_ns <= now_ns && !timers.has_due(now_ns) => timers.next_deadline(),
+            next_ns => next_ns,
+        }
     }
 
     /// Whether something outside the program may still happen, which holds virtual time still. A signal
@@ -85,21 +169,139 @@ impl FrameLoop {
         core.reactor.len() > usize::from(core.signals.get().is_some()) || core.remote.is_held()
     }
 
-    /// Moves the virtual clock to the next timer, if nothing can happen before it. False: nothing can
-    /// ever happen again.
-    fn jump(&self, core: &Core) -> bool {
-        if self.has_work(core) || self.waits_outside(core) {
-            return true;
+    /// A tick that nothing is waited for: under the virtual clock time goes on to the next timer, if
+    /// nothing can happen before it.
+    #[cold]
+    fn jump_or_tick(&mut self, core: &Core) -> Result<Due, Failure> {
+        if self.has_work(core) || self.waits_outside(core) || self.poll_pollers(core)?.did > 0 {
+            return Ok(Due::Tick);
         }
-        core.timers.borrow_mut().first_deadline().is_some_and(|deadline_ns| {
-            core.clock.jump_to(deadline_ns);
-            true
-        })
+        match Self::next_timer(core, core.clock.precise_ns()) {
+            Some(timer_ns) => core.clock.jump_to(timer_ns),
+            // A system or a poller may count ticks, and wake somebody in one of them.
+            None if self.stages.any_systems() || !self.pollers.is_empty() => {}
+            None if matches!(self.pacer, Pacer::ByHand) => {}
+            None => return Err(Self::stuck(core).into()),
+        }
+        Ok(Due::Tick)
+    }
+
+    /// Moves the virtual clock to what comes next, timers and steps among it, where nothing can happen
+    /// before it.
+    fn jump(
+        &self,
+        core: &Core,
+        may_park: bool,
+        [timer_ns, step_ns]: [Option<u64>; 2],
+    ) -> Result<(), Failure> {
+        let next_ns = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
+        // A system may count ticks, and wake somebody in one of them; a poller that is to be called
+        // again may have something to do then.
+        let goes_on = timer_ns.is_some()
+            || !may_park
+            || (next_ns.is_some() && (self.stages.any_systems() || self.wants_tick(core)));
+        if !goes_on {
+            return Err(Self::stuck(core).into());
+        }
+        if let Some(next_ns) = next_ns {
+            core.clock.jump_to(next_ns);
+        }
+        Ok(())
+    }
+
+    /// Before the thread waits, pollers are asked, whether it then parks or not. The turn that begins if
+    /// they had something to do is theirs: it asks them again.
+    fn poll_pollers(&mut self, core: &Core) -> Result<Polled, Failure> {
+        if self.pollers.is_empty() {
+            return Ok(Polled::default().may_park());
+        }
+        core.clock.begin_turn(true);
+        self.pollers.poll().map_err(Failure::Panic)
+    }
+
+    /// Lets the time pass until something may have happened, at most until `until_ns`. True: something
+    /// did. What happens outside holds virtual time still: no time ends that wait.
+    fn pause(
+        &mut self,
+        core: &Core,
+        may_park: bool,
+        now_ns: u64,
+        until_ns: Option<u64>,
+    ) -> Result<bool, TickError> {
+        let left_ns = until_ns
+            .filter(|_| !core.clock.is_virtual())
+            .map(|until_ns| until_ns.saturating_sub(now_ns));
+        match (self.idle, left_ns) {
+            (Idle::Park | Idle::ParkThenSpin, _) if !may_park => Self::spin(core),
+            (Idle::Spin, _) => Self::spin(core),
+            (Idle::Yield, _) => {
+                std::thread::yield_now();
+                Self::spin(core)
+            }
+            (Idle::ParkThenSpin, Some(left_ns)) if left_ns <= self.margin.0 => Self::spin(core),
+            (Idle::ParkThenSpin, Some(left_ns)) => {
+                let parked_ns = left_ns - self.margin.0;
+                let happened = Self::park(core, Some(parked_ns))?;
+                let late_ns = core.clock.precise_ns().checked_sub(now_ns + parked_ns);
+                // A wait that something else ended says nothing about the operating system's timers.
+                if let (Some(late_ns), false) = (late_ns, happened || self.has_turn_work(core)) {
+                    self.margin.adapt(late_ns);
+                }
+                Ok(happened)
+            }
+            (Idle::Park | Idle::ParkThenSpin, left_ns) => Self::park(core, left_ns),
+        }
+    }
+
+    /// One look at what the operating system has. Wakes of other threads need none.
+    fn spin(core: &Core) -> Result<bool, TickError> {
+        if core.reactor.len() == 0 {
+            std::hint::spin_loop();
+            return Ok(false);
+        }
+        Self::io(core.reactor.drain())
+    }
+
+    /// Sleeps until an event, a wake from another thread, or the end of the time.
+    fn park(core: &Core, left_ns: Option<u64>) -> Result<bool, TickError> {
+        if !core.executor.inbox().park() {
+            return Ok(false);
+        }
+        core.counters.parks.add(1);
+        let waited = core.reactor.wait(left_ns.map(Duration::from_nanos));
+        core.executor.inbox().unpark();
+        Self::io(waited)
+    }
+
+    fn io(waited: std::io::Result<usize>) -> Result<bool, TickError> {
+        waited.map(|events| events > 0).map_err(|error| TickError::Io(error.kind()))
     }
 
     fn stuck(core: &Core) -> TickError {
         let mut tasks = Vec::new();
         core.executor.each_task(|name, place| tasks.push(format!("{name} spawned at {place}")));
         TickError::Stuck(tasks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_margin_follows_what_few_wakes_exceed_and_is_bounded() {
+        let mut margin = Margin::default();
+        for _ in 0..10_000 {
+            margin.adapt(10_000);
+        }
+        assert!((10_000..11_000).contains(&margin.0), "{margin:?}");
+        margin.adapt(80_000);
+        assert!(margin.0 > 40_000, "{margin:?}");
+        margin.adapt(u64::MAX / 4);
+        assert_eq!(margin.0, Margin::MAX_NS);
+        for late in 0..100_000_u64 {
+            margin.adapt(if late.is_multiple_of(50) { 60_000 } else { 10_000 });
+        }
+        assert!((40_000..100_000).contains(&margin.0), "{margin:?}");
     }
 }

@@ -3,21 +3,28 @@
 //! In reading order:
 //!
 //! - [`tick`]: the loop contract, in its order;
-//! - [`idle`]: what the thread does until the next tick, step 1 of the contract;
-//! - [`stage`]: the schedules that a tick runs, step 5, and the end of a tick, step 6;
+//! - [`pacing`]: when the next tick starts; [`idle`]: what the thread does until then, step 1 of the
+//!   contract;
+//! - [`stage`]: the schedules that a tick runs, step 5, some of them in [`fixed_step`]s; and the end of a
+//!   tick, step 6;
 //! - [`remote`]: what other threads asked for, the end of step 2;
 //! - [`builder`]: the options;
-//! - [`request`]: how a system asks for another tick.
+//! - [`request`]: how a system asks for another tick; [`tick_time`]: the times that it reads;
+//! - [`poller`]: closures that the loop calls in every turn.
 //!
 //! This file is the facade: it keeps the World, enters the runtime, and drives the loop.
 #![forbid(unsafe_code)]
 
 mod builder;
+mod fixed_step;
 mod idle;
+mod pacing;
+mod poller;
 mod remote;
 mod request;
 mod stage;
 mod tick;
+mod tick_time;
 
 use std::{
     fmt, io,
@@ -30,15 +37,20 @@ use bevy_ecs::{
 };
 
 pub use builder::RuntimeBuilder;
+pub use idle::Idle;
+pub use pacing::{CatchUp, FixedRate, Pacing};
+pub use poller::Polled;
 pub use request::TickRequest;
 pub use stage::Tick;
+pub use tick_time::TickTime;
 
-use idle::Idle;
+use pacing::Pacer;
 use tick::{Failure, FrameLoop};
 
 use crate::{
     context::{Enter, OwnedCore},
     handle::Handle,
+    machine::{Granted, Refusal},
     shutdown::ShutdownHandle,
     stats::Stats,
     task::TaskInfo,
@@ -102,6 +114,10 @@ impl Held<'_> {
 pub struct Runtime<'w> {
     frame: FrameLoop,
     core: OwnedCore,
+    /// What the builder was told, which wins over what `block_on` and `block_on_busy` stand for.
+    pacing: Option<Pacing>,
+    idle: Option<Idle>,
+    machine: Granted,
     /// `None` only after `into_world`.
     world: Option<Held<'w>>,
     /// Where the World was last given out to be written, in case it comes back as another.
@@ -159,9 +175,10 @@ impl<'w> Runtime<'w> {
 
     /// Runs until `future` completes, and sleeps while there is nothing to do.
     ///
-    /// A tick runs when something happened: an event, a wake, a timer, or a request for one. The tick in
-    /// which `future` completes is finished first. `future` may borrow. Tasks that are left go on in the
-    /// next call.
+    /// A tick runs when something happened: an event, a wake, a timer, or a request for one; and the
+    /// thread parks in between. [`RuntimeBuilder::pacing`] and [`RuntimeBuilder::idle`] say otherwise.
+    /// The tick in which `future` completes is finished first. `future` may borrow. Tasks that are left go
+    /// on in the next call.
     ///
     /// # Panics
     ///
@@ -170,26 +187,30 @@ impl<'w> Runtime<'w> {
     /// closure, and, under the virtual clock, when nothing can ever happen again.
     #[track_caller]
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
-        self.drive(future, Idle::Park, Location::caller())
+        self.drive(future, Pacing::OnEvent, Idle::Park, Location::caller())
     }
 
-    /// Runs until `future` completes, and never sleeps: one tick follows the other.
+    /// Runs until `future` completes, and never sleeps: one tick follows the other, unless
+    /// [`RuntimeBuilder::pacing`] says otherwise.
     ///
     /// # Panics
     ///
     /// As [`block_on`](Self::block_on).
     #[track_caller]
     pub fn block_on_busy<F: Future>(&mut self, future: F) -> F::Output {
-        self.drive(future, Idle::Spin, Location::caller())
+        self.drive(future, Pacing::FreeRunning, Idle::Spin, Location::caller())
     }
 
     fn drive<F: Future>(
         &mut self,
         future: F,
+        pacing: Pacing,
         idle: Idle,
         spawned_at: &'static Location<'static>,
     ) -> F::Output {
-        let Self { frame, core, world, given_out } = self;
+        let pacing = self.pacing.unwrap_or(pacing);
+        let idle = self.idle.unwrap_or(idle);
+        let Self { frame, core, world, given_out, .. } = self;
         let core = core.get();
         let world = world.as_mut().expect("a runtime that runs has its World").get_mut();
         if let Err(error) = frame.check_world(world, given_out) {
@@ -197,9 +218,12 @@ impl<'w> Runtime<'w> {
         }
         let entered = Enter::new(core);
         let lent = Lent::new(world);
+        frame.drive_by(Pacer::new(pacing));
+        frame.idle = idle;
+        let precision = core.reactor.keep_precision();
         let driven = core.executor.with_root(future, spawned_at, || {
             loop {
-                frame.tick(core, &lent, idle)?;
+                frame.tick(core, &lent)?;
                 if core.executor.root_ended() {
                     return Ok(());
                 }
@@ -212,6 +236,7 @@ impl<'w> Runtime<'w> {
             }
             (ended, output)
         });
+        drop(precision);
         drop(lent);
         drop(entered);
         let Ok((ended, output)) = driven else {
@@ -227,7 +252,8 @@ impl<'w> Runtime<'w> {
         }
     }
 
-    /// Runs one tick and never waits: for tests, and for programs with a loop of their own.
+    /// Runs one tick and never waits, whatever the pacing: for tests, and for programs with a loop of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -237,13 +263,14 @@ impl<'w> Runtime<'w> {
     ///
     /// With the panic of a system, or of a task as [`OnTaskPanic`](crate::OnTaskPanic) says.
     pub fn tick(&mut self) -> Result<(), TickError> {
-        let Self { frame, core, world, given_out } = self;
+        let Self { frame, core, world, given_out, .. } = self;
         let core = core.get();
         let world = world.as_mut().expect("a runtime that runs has its World").get_mut();
         frame.check_world(world, given_out)?;
         let entered = Enter::new(core);
         let lent = Lent::new(world);
-        let ticked = frame.tick(core, &lent, Idle::Never);
+        frame.drive_by_hand();
+        let ticked = frame.tick(core, &lent);
         drop(lent);
         drop(entered);
         if let Err(Failure::Error(TickError::WorldReplaced(place))) = &ticked {
@@ -333,6 +360,24 @@ impl<'w> Runtime<'w> {
         self.core.get().counters.snapshot()
     }
 
+    /// Which of [`pin_to_core`](RuntimeBuilder::pin_to_core),
+    /// [`real_time_priority`](RuntimeBuilder::real_time_priority) and
+    /// [`lock_memory`](RuntimeBuilder::lock_memory) the operating system refused, and why.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let rt = Runtime::builder(&mut world).pin_to_core(1_000_000).build();
+    /// let [refusal] = rt.refusals() else { panic!("there is no such core") };
+    /// assert_eq!(refusal.option(), "pin_to_core");
+    /// ```
+    #[must_use]
+    pub fn refusals(&self) -> &[Refusal] {
+        self.machine.refusals()
+    }
+
     /// Drops every task, where the World may be used, then takes the runtime off its thread.
     fn close(&mut self) {
         self.core.unlist();
@@ -344,6 +389,9 @@ impl<'w> Runtime<'w> {
             core.executor.close();
             for job in left {
                 core.executor.guarded(|| drop(job));
+            }
+            for poller in self.frame.pollers.take() {
+                core.executor.guarded(|| drop(poller));
             }
             drop(lent);
             // Bevy refuses to insert into a World that was cleared whole.

@@ -10,6 +10,7 @@ use bevy_ecs::{
     world::World,
 };
 
+use super::fixed_step::{FixedStep, Step, Steps};
 use crate::{executor::memory::Payload, world::change_ticks};
 
 /// The one stage of a runtime that is built without naming others.
@@ -19,13 +20,20 @@ pub struct Tick;
 /// The schedules, in the order in which a tick runs them.
 pub(super) struct Stages {
     schedules: Vec<Schedule>,
+    /// By stage: its steps, if it has a period of its own.
+    steps: Vec<Option<FixedStep>>,
+    has_steps: bool,
     /// Those that the World had in its `Schedules`, by label.
     taken: Vec<InternedScheduleLabel>,
 }
 
 impl Stages {
     /// Takes each label's schedule out of the World's `Schedules`, or makes an empty one.
-    pub(super) fn new(labels: &[InternedScheduleLabel], world: &mut World) -> Self {
+    pub(super) fn new(
+        labels: &[InternedScheduleLabel],
+        steps: Vec<Option<FixedStep>>,
+        world: &mut World,
+    ) -> Self {
         let mut taken = Vec::new();
         let mut take = |label: &InternedScheduleLabel| {
             let found = world
@@ -40,7 +48,8 @@ impl Stages {
             schedule
         };
         let schedules = labels.iter().map(&mut take).collect();
-        Self { schedules, taken }
+        let has_steps = steps.iter().any(Option::is_some);
+        Self { schedules, steps, has_steps, taken }
     }
 
     /// Gives the schedules that were taken over back to the World.
@@ -78,6 +87,44 @@ impl Stages {
                  `RuntimeBuilder::stages` names others"
             ),
         }
+    }
+
+    /// Whether a stage has a period of its own.
+    #[inline]
+    pub(super) fn has_steps(&self) -> bool {
+        self.has_steps
+    }
+
+    /// How often a stage runs in the tick of this nominal time. `None`: once, like any other.
+    pub(super) fn begin_steps(&mut self, stage: usize, nominal_ns: u64) -> Option<Steps> {
+        self.steps[stage].as_mut().map(|steps| steps.begin(nominal_ns))
+    }
+
+    /// The next step of a stage that has steps begins.
+    pub(super) fn step(&mut self, stage: usize) -> Option<Step> {
+        self.steps[stage].as_mut().map(FixedStep::step)
+    }
+
+    /// When the next step with a system is due.
+    pub(super) fn next_step_ns(&self) -> Option<u64> {
+        let steps = self.steps.iter().enumerate().filter(|(stage, _)| self.has_systems(*stage));
+        steps.filter_map(|(_, steps)| steps.as_ref()?.next_ns()).min()
+    }
+
+    /// Whether every stage of fixed steps has run since messages last turned over.
+    #[inline]
+    pub(super) fn have_run(&self) -> bool {
+        !self.has_steps || self.steps_have_run()
+    }
+
+    #[inline(never)]
+    fn steps_have_run(&self) -> bool {
+        self.steps.iter().flatten().all(FixedStep::has_run)
+    }
+
+    /// Messages turn over.
+    pub(super) fn turn_over(&mut self) {
+        self.steps.iter_mut().flatten().for_each(FixedStep::turn_over);
     }
 
     /// Whether there is anything to run in this stage.
@@ -118,11 +165,16 @@ impl EndOfTick {
         Self { turned_over: ChangeTick::new(oldest), without_registry: None }
     }
 
-    /// `check`: look whether change ticks are to be checked. Bevy looks whenever a schedule runs, but
-    /// none may have run; a look now and then is enough, since half a billion changes may pass.
-    pub(super) fn run(&mut self, world: &mut World, check: bool) {
-        if self.without_registry != Some(world.components().num_registered()) {
-            self.turn_messages_over(world);
+    /// Messages turn over if every stage of fixed steps has run since they last did, as far as the World's
+    /// registry allows it. `check`: look whether change ticks are to be checked. Bevy looks whenever a
+    /// schedule runs, but none may have run; a look now and then is enough, since half a billion changes
+    /// may pass.
+    pub(super) fn run(&mut self, world: &mut World, stages: &mut Stages, check: bool) {
+        if self.without_registry != Some(world.components().num_registered())
+            && stages.have_run()
+            && self.turn_messages_over(world)
+        {
+            stages.turn_over();
         }
         world.clear_trackers();
         if check {
@@ -130,7 +182,8 @@ impl EndOfTick {
         }
     }
 
-    fn turn_messages_over(&mut self, world: &mut World) {
+    /// True: they have.
+    fn turn_messages_over(&mut self, world: &mut World) -> bool {
         let known = world.components().component_id::<MessageRegistry>().is_some();
         self.without_registry = (!known).then(|| world.components().num_registered());
         /// Puts the registry back, also when a message's destructor panics.
@@ -143,10 +196,10 @@ impl EndOfTick {
             }
         }
         let Some(mut registry) = world.get_resource_mut::<MessageRegistry>() else {
-            return;
+            return false;
         };
         if registry.should_update == ShouldUpdateMessages::Waiting {
-            return;
+            return false;
         }
         let registry = std::mem::take(registry.bypass_change_detection());
         let mut back = PutBack(world, registry);
@@ -156,5 +209,6 @@ impl EndOfTick {
             registry.should_update = ShouldUpdateMessages::Waiting;
         }
         self.turned_over = world.change_tick();
+        true
     }
 }

@@ -1,7 +1,7 @@
 //! One tick: the loop contract, in its order.
 //!
 //! ```text
-//!   1 wait, then freeze the clock      `FrameLoop::begin`
+//!   1 wait, then freeze the clock      `FrameLoop::wait`, `FrameLoop::begin`
 //!   2 events                           `FrameLoop::events`
 //!   3 ready tasks                      `FrameLoop::tasks`
 //!   4 timers                           `FrameLoop::timers`
@@ -9,19 +9,22 @@
 //!   6 end of tick                      `FrameLoop::end`
 //! ```
 //!
-//! Steps 1 to 4 are a turn. A *round* polls the tasks that are ready when it begins, each at most once;
+//! Steps 1 to 4 are a turn. One between two ticks ends there, and belongs to the tick before it. A *round* polls the tasks that are ready when it begins, each at most once;
 //! rounds follow one another until only what is behind the turn mark is ready, or the budget is spent.
 
-use std::{cell::Cell, panic::Location, task::Waker};
+use std::{cell::Cell, panic::Location, sync::Arc, task::Waker};
 
 use bevy_ecs::world::{World, WorldId};
 
 use super::{
     TickError,
-    idle::Idle,
+    idle::{Idle, Margin},
+    pacing::{Due, Pacer},
+    poller::Pollers,
     remote,
     request::TickRequest,
     stage::{EndOfTick, Stages},
+    tick_time::{TickTime, Times},
 };
 use crate::{
     context::Core,
@@ -45,6 +48,14 @@ pub(super) struct FrameLoop {
     pub(super) before: Before,
     pub(super) request: TickRequest,
     pub(super) budgets: Budgets,
+    /// When the next tick starts, and how the thread waits for it.
+    pub(super) pacer: Pacer,
+    pub(super) idle: Idle,
+    pub(super) margin: Margin,
+    pub(super) pollers: Pollers,
+    /// Every tick reads the clock as it begins, because its pacing or a stage depends on the time.
+    pub(super) timed: bool,
+    pub(super) time: Arc<Times>,
     /// Those who awaited the tick that begins, from the moment its number rises: whoever asks for the next
     /// tick from then on asks for the one after.
     pub(super) awaited: Vec<Option<Waker>>,
@@ -58,6 +69,7 @@ pub(super) struct FrameLoop {
 #[derive(Default)]
 pub(super) struct Before {
     pub(super) stats: Option<TickStats>,
+    pub(super) time: Option<TickTime>,
 }
 
 /// How much of each kind one turn does at most.
@@ -99,8 +111,9 @@ struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
-    fn start(core: &'a Core) -> Self {
-        let sampled = core.tick.get().is_multiple_of(SAMPLE_INTERVAL);
+    #[inline(always)]
+    fn start(core: &'a Core, due: Due) -> Self {
+        let sampled = due == Due::Tick && core.tick.get().is_multiple_of(SAMPLE_INTERVAL);
         if sampled {
             core.counters.ticks_sampled.add(1);
         }
@@ -137,21 +150,51 @@ impl FrameLoop {
         if let Some(stats) = before.stats {
             world.insert_resource(stats);
         }
+        if let Some(time) = before.time {
+            world.insert_resource(time);
+        }
     }
 }
 
 impl FrameLoop {
-    /// Waits as `idle` says, then runs one tick. What it did is counted also when it was not finished.
-    pub(super) fn tick(&mut self, core: &Core, lent: &Lent<'_>, idle: Idle) -> Result<(), Failure> {
-        let ticked = self.steps(core, lent, idle);
+    /// The next ticks are driven by `pacer`.
+    pub(super) fn drive_by(&mut self, pacer: Pacer) {
+        self.pacer = pacer;
+        self.timed = self.pacer.is_timed() || self.stages.has_steps();
+    }
+
+    /// The next tick is driven by `tick()`.
+    #[inline]
+    pub(super) fn drive_by_hand(&mut self) {
+        if !matches!(self.pacer, Pacer::ByHand) {
+            self.drive_by(Pacer::ByHand);
+        }
+    }
+
+    /// Waits for what is due, then runs it: a tick, or a turn between ticks. What it did is counted also
+    /// when it was not finished.
+    pub(super) fn tick(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
+        let ticked = match self.wait(core) {
+            Ok(Due::Tick) => self.steps(core, lent, Due::Tick),
+            Ok(Due::Turn) => self.turn_between(core, lent),
+            Err(failure) => Err(failure),
+        };
         Self::publish(core);
         ticked
     }
 
-    fn steps(&mut self, core: &Core, lent: &Lent<'_>, idle: Idle) -> Result<(), Failure> {
-        let timer_mark = self.begin(core, idle)?;
+    #[inline(never)]
+    fn turn_between(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
+        core.counters.turns_between.add(1);
+        self.steps(core, lent, Due::Turn)
+    }
+
+    /// The steps of what is due. Made twice, so that a tick does not ask whether it is one.
+    #[inline(always)]
+    fn steps(&mut self, core: &Core, lent: &Lent<'_>, due: Due) -> Result<(), Failure> {
+        let timer_mark = self.begin(core, due);
         let _span = spans::tick(core.tick.get());
-        let mut sample = Sample::start(core);
+        let mut sample = Sample::start(core, due);
         let mut budget = self.budgets.tasks_per_cycle;
 
         self.events(core, lent)?;
@@ -164,6 +207,9 @@ impl FrameLoop {
         sample.end_of(Phase::Timers);
         Self::check(core, lent)?;
 
+        if due == Due::Turn {
+            return Ok(());
+        }
         self.stages(core, lent)?;
         sample.end_of(Phase::Stages);
 
@@ -172,25 +218,46 @@ impl FrameLoop {
         Ok(())
     }
 
-    /// Step 1: waits until there is something to do, then freezes the clock. The tick number rises.
-    /// Returns the mark that timers registered in this turn are behind.
-    fn begin(&mut self, core: &Core, idle: Idle) -> Result<u64, Failure> {
-        self.wait(core, idle)?;
-        core.clock.begin_turn(core.timers.borrow().len() > 0 || core.reactor.len() > 0);
+    /// Step 1, after the wait: freezes the clock. When it is a tick, its number rises. Returns the mark
+    /// that timers registered in this turn are behind.
+    #[inline(always)]
+    fn begin(&mut self, core: &Core, due: Due) -> u64 {
+        let timed = self.timed || core.timers.borrow().len() > 0 || core.reactor.len() > 0;
+        core.clock.begin_turn(timed);
+        core.turn.set(core.turn.get() + 1);
+        if due == Due::Tick {
+            self.begin_tick(core);
+        }
+        core.timers.borrow().next_serial()
+    }
+
+    #[inline(always)]
+    fn begin_tick(&mut self, core: &Core) {
         core.tick.set(core.tick.get() + 1);
         if core.waits.has_places() {
             self.awaited = core.waits.take();
         }
-        core.turn.set(core.turn.get() + 1);
         self.request.fulfil();
-        Ok(core.timers.borrow().next_serial())
+        if self.timed || self.time.are_asked() {
+            self.record(core);
+        }
     }
 
-    /// Step 2: mio's events and the wakes of other threads become wakes here.
+    /// The times of the tick that begins, for who asks.
+    #[inline(never)]
+    fn record(&mut self, core: &Core) {
+        let frozen_ns = core.clock.now_ns();
+        let start = self.pacer.start(frozen_ns);
+        core.counters.beats_skipped.add(start.skipped);
+        self.time.begin(core.tick.get(), start.nominal_ns, frozen_ns);
+    }
+
+    /// Step 2: mio's events and the wakes of other threads become wakes here, and pollers are called.
     ///
     /// mio is looked at in a turn that found nothing ready, and otherwise after `event_interval` turns
     /// or 10 us, whichever comes first.
-    fn events(&self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
+    #[inline(always)]
+    fn events(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
         if core.reactor.len() > 0 {
             // What came while the thread slept is ready, and spares a look.
             Self::wake_ready(core);
@@ -205,6 +272,9 @@ impl FrameLoop {
                 core.executor.wake(waker);
             }
             remote::run(core, lent);
+        }
+        if !self.pollers.is_empty() {
+            _ = self.pollers.poll().map_err(Failure::Panic)?;
         }
         Ok(())
     }
@@ -231,6 +301,7 @@ impl FrameLoop {
     }
 
     /// Step 3: what waited for this tick comes first, what was behind the mark comes last; then rounds.
+    #[inline(always)]
     fn tasks(&mut self, core: &Core, budget: &mut u64) {
         core.executor.pass_mark();
         core.executor.reap();
@@ -252,6 +323,7 @@ impl FrameLoop {
 
     /// Step 4: fires the timers registered before this turn and due at the frozen time, in (deadline,
     /// registration) order; then rounds, at least one. A turn without a time began without a timer.
+    #[inline(always)]
     fn timers(&self, core: &Core, timer_mark: u64, budget: &mut u64) {
         if !core.clock.is_read() {
             return;
@@ -279,31 +351,72 @@ impl FrameLoop {
     /// the last one a round more: what it woke acts in this tick.
     fn stages(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
         for stage in 0..self.stages.len() {
-            self.before_stage(core);
-            Self::check(core, lent)?;
-            if self.stages.has_systems(stage) {
-                let ran = lent.with(|world| self.stages.run(stage, world));
-                ran.map_err(|error| lost(lent, error))?.map_err(Failure::Panic)?;
-                core.executor.reap();
+            if self.stages.has_steps() && self.steps_of(core, lent, stage)? {
+                continue;
             }
+            self.stage(core, lent, stage, true)?;
         }
-        self.before_stage(core);
+        self.before_stage(core, None);
         core.executor.reap();
         Self::check(core, lent)
     }
 
-    fn before_stage(&self, core: &Core) {
+    #[inline(always)]
+    fn stage(
+        &mut self,
+        core: &Core,
+        lent: &Lent<'_>,
+        stage: usize,
+        first: bool,
+    ) -> Result<(), Failure> {
+        self.before_stage(core, first.then_some(stage));
+        Self::check(core, lent)?;
+        if self.stages.has_systems(stage) {
+            let ran = lent.with(|world| self.stages.run(stage, world));
+            ran.map_err(|error| lost(lent, error))?.map_err(Failure::Panic)?;
+            core.executor.reap();
+        }
+        Ok(())
+    }
+
+    /// A stage of fixed steps: as often as steps are due. Who waits for the stage runs before the first.
+    /// False: the stage is not of that kind.
+    #[inline(never)]
+    fn steps_of(&mut self, core: &Core, lent: &Lent<'_>, stage: usize) -> Result<bool, Failure> {
+        let Some(steps) = self.stages.begin_steps(stage, self.time.nominal_ns()) else {
+            return Ok(false);
+        };
+        core.counters.steps_skipped.add(steps.skipped);
+        let tick = self.time.begin_steps();
+        let mut ran = Ok(());
+        for number in 0..steps.run {
+            if let Some(step) = self.stages.step(stage) {
+                self.time.begin_step(step);
+            }
+            ran = self.stage(core, lent, stage, number == 0);
+            if ran.is_err() {
+                break;
+            }
+        }
+        self.time.end_steps(tick);
+        ran.map(|()| true)
+    }
+
+    /// `stage`: whoever waits for this stage is woken. `None`: before a further step of a stage, and
+    /// after the last one.
+    fn before_stage(&self, core: &Core, _stage: Option<usize>) {
         core.executor.round_first();
         if core.executor.has_ready() {
             core.executor.round(self.budgets.tasks_per_cycle);
         }
     }
 
-    /// Step 6: messages turn over, trackers are cleared, change ticks checked.
+    /// Step 6: messages turn over, unless a stage of fixed steps has yet to see them; trackers are
+    /// cleared, change ticks checked.
     fn end(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
         let check = core.tick.get().is_multiple_of(SAMPLE_INTERVAL);
-        lent.with(|world| self.end.run(world, check)).map_err(|error| lost(lent, error))?;
-        Ok(())
+        let ended = lent.with(|world| self.end.run(world, &mut self.stages, check));
+        ended.map_err(|error| lost(lent, error))
     }
 
     /// Statistics, for those who look from outside and from systems.
