@@ -163,7 +163,10 @@ pub use timer::{
     Sleep, Timeout, after, after_delay, event_time, interval, interval_at, precise_now, sleep,
     sleep_until, timeout, timeout_at,
 };
-pub use world::{NextTick, WorldCtx, WorldError};
+pub use world::{
+    AccessError, EntityCtx, NextTick, ParamClosure, Params, ScheduleError, SystemError, WorldCtx,
+    WorldError,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -68,6 +68,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "src/executor/waker.rs",
     "src/machine.rs",
     "src/reactor/wait.rs",
+    "src/world/cached.rs",
     "src/world/change_ticks.rs",
     "src/world/lend.rs",
     "systems/tests/counting/mod.rs",

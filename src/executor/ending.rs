@@ -114,8 +114,9 @@ impl Executor {
         self.reap_pending.set(true);
     }
 
-    /// Drops the futures of aborted tasks and the outputs that nobody waits for. Called between polls
-    /// and between stages, where the World may be used.
+    /// Flushes what was left to be flushed, then drops the futures of aborted tasks, the outputs that
+    /// nobody waits for, and what ended tasks kept. Called between polls and between stages, where the
+    /// World may be used.
     #[inline]
     pub(crate) fn reap(&self) {
         if self.reap_pending.get() {
@@ -123,12 +124,21 @@ impl Executor {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn reap_all(&self) {
+        while self.reap_pending.replace(false) {
+            if let Err(payload) = self.flush_left() {
+                self.tear(payload);
+            }
+            self.reap_ended();
+            self.drop_left();
+        }
+    }
+
+    fn reap_ended(&self) {
         loop {
             let next = self.reapable.borrow_mut().pop();
             let Some(identity) = next else {
-                self.reap_pending.set(false);
                 return;
             };
             let Some(slot) = self.slot(identity) else {
@@ -142,6 +152,37 @@ impl Executor {
             } else {
                 self.release(identity.slot, slot);
             }
+        }
+    }
+
+    /// What the executor calls, after a poll, when [`ask_flush`](Self::ask_flush) was called in it.
+    pub(crate) fn flush_with(&self, flush: fn()) {
+        self.flush.set(flush);
+    }
+
+    /// Has what the World's users left to be done done before the next poll.
+    #[inline]
+    pub(crate) fn ask_flush(&self) {
+        self.flush_pending.set(true);
+        self.reap_pending.set(true);
+    }
+
+    pub(super) fn flush_left(&self) -> Result<(), Payload> {
+        if self.flush_pending.replace(false) {
+            catch_unwind(AssertUnwindSafe(self.flush.get()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A panic came out of what a task left to be done, and may have left half an update.
+    #[cold]
+    fn tear(&self, payload: Payload) {
+        if self.on_task_panic == OnTaskPanic::ContainAlways {
+            self.forget(payload);
+        } else {
+            self.propagate.set(Some(payload));
+            self.stopped.set(true);
         }
     }
 
@@ -169,6 +210,10 @@ impl Executor {
             if let Some(joiner) = slot.joiner.take() {
                 self.wake(joiner);
             }
+        }
+        self.drop_all_kept();
+        if let Err(payload) = self.flush_left() {
+            self.forget(payload);
         }
     }
 }

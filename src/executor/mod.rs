@@ -9,7 +9,8 @@
 //! - [`queue`], [`round`], [`ending`], [`handle`]: the executor's operations, along the drawing below;
 //! - [`details`]: what is known of tasks for those who look; [`spans`]: what a collector of traces sees;
 //! - [`memory`]: what a slot's future and output live in, taken from [`pool`], which has blocks of its own
-//!   and the slots of a [`slab`]; [`slots`]: tasks in the slab.
+//!   and the slots of a [`slab`]; [`slots`]: tasks in the slab;
+//! - [`keep`]: what a task keeps beside its future.
 //!
 //! ```text
 //!                  (1) spawn                    (2) round
@@ -36,6 +37,7 @@ pub(crate) mod details;
 mod ending;
 mod handle;
 pub(crate) mod inbox;
+mod keep;
 pub(crate) mod key;
 pub(crate) mod memory;
 pub(crate) mod pool;
@@ -59,6 +61,7 @@ use std::{
 
 use details::Details;
 use inbox::{Drain, Inbox};
+use keep::Keeping;
 use key::{RuntimeId, SlotIndex, TaskIdentity};
 use memory::Payload;
 use pool::Pool;
@@ -170,7 +173,11 @@ pub(crate) struct Executor {
     root: Cell<SlotIndex>,
     root_ended: Cell<bool>,
     reapable: RefCell<Vec<TaskIdentity>>,
+    /// Something is to be done after this poll: reaped, dropped or flushed.
     reap_pending: Cell<bool>,
+    flush_pending: Cell<bool>,
+    flush: Cell<fn()>,
+    keeping: Keeping,
     /// Slots that have their bit in the inbox.
     in_inbox: Cell<u32>,
     drain: RefCell<Drain>,
@@ -215,6 +222,9 @@ impl Executor {
             root_ended: Cell::new(false),
             reapable: RefCell::new(Vec::new()),
             reap_pending: Cell::new(false),
+            flush_pending: Cell::new(false),
+            flush: Cell::new(|| {}),
+            keeping: Keeping::default(),
             in_inbox: Cell::new(0),
             drain: RefCell::new(Drain::default()),
             drain_pending: Cell::new(false),

@@ -164,6 +164,11 @@ impl Executor {
             }
             self.root.set(SlotIndex::RUNTIME);
             drop(self.detach(identity));
+            self.end_keeping(identity.slot);
+            self.drop_left();
+            if let Err(payload) = self.flush_left() {
+                self.forget(payload);
+            }
         }
     }
 

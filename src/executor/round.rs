@@ -155,6 +155,7 @@ impl Executor {
         }
         #[cfg(feature = "tracing")]
         self.close_span(index);
+        self.end_keeping(index);
         if let Some(joiner) = slot.joiner.take() {
             self.wake(joiner);
         }

@@ -12,13 +12,14 @@
 
 use std::{
     cell::{Cell, UnsafeCell},
+    num::NonZeroU64,
     panic::Location,
     ptr::NonNull,
     task::Waker,
 };
 
 use super::{
-    key::{Key, RuntimeId, SLOTS_MAX, SlotIndex},
+    key::{Key, RuntimeId, SLOTS_MAX, SlotIndex, TaskIdentity},
     memory::TaskCell,
 };
 
@@ -98,6 +99,12 @@ impl Slot {
     #[inline]
     pub(crate) fn key(&self) -> Key {
         Key::from_word(self.word.get())
+    }
+
+    /// The task in this slot, whose index is `index`.
+    #[inline]
+    pub(crate) fn identity(&self, index: SlotIndex) -> Option<TaskIdentity> {
+        NonZeroU64::new(self.serial.get()).map(|serial| TaskIdentity { slot: index, serial })
     }
 
     #[inline]

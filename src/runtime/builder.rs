@@ -29,7 +29,7 @@ use crate::{
     machine::{Granted, Wishes},
     reactor::Reactor,
     stats::TickStats,
-    world::change_ticks,
+    world::{change_ticks, lend},
 };
 
 const TASKS_PER_CYCLE: usize = 4_096;
@@ -309,6 +309,7 @@ impl<'w> RuntimeBuilder<'w> {
         executor.reserve(tasks.min(TASKS_MAX)).map_err(|_| {
             io::Error::other("queue_capacity is beyond the 16,777,215 tasks of a runtime")
         })?;
+        executor.flush_with(lend::flush);
         let core = OwnedCore::new(Core::new(executor, Clock::new(self.clock), reactor));
         if self.signal_handlers {
             core.get().install_signal_handlers()?;

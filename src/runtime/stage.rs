@@ -11,7 +11,10 @@ use bevy_ecs::{
 };
 
 use super::fixed_step::{FixedStep, Step, Steps};
-use crate::{executor::memory::Payload, world::change_ticks};
+use crate::{
+    executor::memory::Payload,
+    world::{change_ticks, schedules::StageLabels},
+};
 
 /// The one stage of a runtime that is built without naming others.
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -25,6 +28,7 @@ pub(super) struct Stages {
     has_steps: bool,
     /// Those that the World had in its `Schedules`, by label.
     taken: Vec<InternedScheduleLabel>,
+    _labels: StageLabels,
 }
 
 impl Stages {
@@ -49,7 +53,8 @@ impl Stages {
         };
         let schedules = labels.iter().map(&mut take).collect();
         let has_steps = steps.iter().any(Option::is_some);
-        Self { schedules, steps, has_steps, taken }
+        let _labels = StageLabels::new(world.id(), labels);
+        Self { schedules, steps, has_steps, taken, _labels }
     }
 
     /// Gives the schedules that were taken over back to the World.

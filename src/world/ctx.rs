@@ -77,11 +77,18 @@ impl WorldCtx {
         Self::of(world.id())
     }
 
+    #[inline]
+    pub(super) fn id(self) -> WorldId {
+        self.id
+    }
+
     fn of(id: WorldId) -> Self {
         Self { id, _not_send: PhantomData }
     }
 
-    /// Calls `f` with the World, at once.
+    /// Calls `f` with the World, at once. What `f` leaves in the World's command queue is applied before
+    /// the next poll, of whichever task, also when `f` panics; or by `World::flush`, or by any access that
+    /// applies commands of its own.
     ///
     /// # Panics
     ///
@@ -89,7 +96,7 @@ impl WorldCtx {
     #[inline]
     #[track_caller]
     pub fn with_world<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
-        match lend::with(self.id, f) {
+        match lend::with_flushed_later(self.id, f) {
             Ok(result) => result,
             Err(error) => refused(error),
         }
@@ -133,7 +140,7 @@ impl WorldCtx {
     #[inline]
     #[track_caller]
     pub fn try_with_world<R>(&self, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
-        lend::with(self.id, f)
+        lend::with_flushed_later(self.id, f)
     }
 
     /// Resumes in the first round of the next tick, ahead of other ready tasks, in order of call.

@@ -88,6 +88,7 @@ impl Drop for Lent<'_> {
 }
 
 /// The id of the World that is lent to this thread.
+#[inline]
 pub(crate) fn current_id() -> Option<WorldId> {
     SLOT.with(|slot| slot.id.get())
 }
@@ -133,6 +134,38 @@ pub(crate) fn with_ref<R>(id: WorldId, f: impl FnOnce(&World) -> R) -> Result<R,
 #[track_caller]
 pub(crate) fn with<R>(id: WorldId, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
     access(id, true, f)
+}
+
+/// As [`with`]. What `f` leaves in the World's command queue is applied before the next poll, also when
+/// `f` panics.
+#[inline]
+#[track_caller]
+pub(crate) fn with_flushed_later<R>(
+    id: WorldId,
+    f: impl FnOnce(&mut World) -> R,
+) -> Result<R, WorldError> {
+    context::try_current(|core| core.executor.ask_flush());
+    with(id, f)
+}
+
+/// Applies what is left in the World's command queue.
+pub(crate) fn flush() {
+    // An error says that the World has been replaced: the tick ends with it.
+    let _ = current_id().map(|id| with(id, World::flush));
+}
+
+/// As [`with`], and then applies what `f` left in the World's command queue.
+#[inline]
+#[track_caller]
+pub(crate) fn with_flushed<R>(
+    id: WorldId,
+    f: impl FnOnce(&mut World) -> R,
+) -> Result<R, WorldError> {
+    with(id, |world| {
+        let result = f(world);
+        world.flush();
+        result
+    })
 }
 
 /// `writes`: a panic may leave half an update.
