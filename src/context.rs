@@ -26,7 +26,7 @@ use crate::{
     shutdown::ShutdownState,
     stats::Counters,
     timer::wheel::Wheel,
-    world::wait::TickWaits,
+    world::{look::Looks, wait::TickWaits},
 };
 
 thread_local! {
@@ -43,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) timers: RefCell<Wheel<Waker>>,
     pub(crate) reactor: Reactor,
     pub(crate) waits: TickWaits,
+    pub(crate) looks: Looks,
     pub(crate) shutdown: ShutdownState,
     pub(crate) remote: Arc<Remote>,
     pub(crate) signals: OnceCell<SignalPipe>,
@@ -63,6 +64,7 @@ impl Core {
             timers: RefCell::new(Wheel::new(0)),
             reactor,
             waits: TickWaits::default(),
+            looks: Looks::default(),
             shutdown,
             remote,
             signals: OnceCell::new(),
@@ -94,9 +96,10 @@ impl Core {
     /// Drops what futures and tasks left behind for others to wake, each under a guard.
     pub(crate) fn drop_wakers(&self) {
         let timers = self.timers.borrow_mut().drain();
-        let waiting = self.waits.take().into_iter().flatten();
-        let leaving = self.shutdown.clear();
-        for waker in timers.into_iter().chain(waiting).chain(leaving) {
+        let mut waiting = self.waits.take_all();
+        waiting.extend(self.looks.drain());
+        waiting.extend(self.shutdown.clear());
+        for waker in timers.into_iter().chain(waiting) {
             self.executor.guarded(|| drop(waker));
         }
         for waker in self.reactor.clear() {

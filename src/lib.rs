@@ -57,11 +57,12 @@
 //!    spent. What the budget cuts off comes first in the next turn;
 //! 4. **timers** registered before this turn and due at the frozen time, in the order of (deadline,
 //!    registration), 256 of them at most, the others in the next turn; then rounds;
-//! 5. **each stage** in order: one round of the tasks that are ready (with a budget of its own), the
-//!    stage's systems, then the reaper, which drops the futures of aborted tasks where the World may be
-//!    used; for a stage of fixed steps ([`RuntimeBuilder::fixed_step`]) that as often as steps are due, or
-//!    not at all. After the last stage one round more: what its systems woke acts, and writes, in this
-//!    tick;
+//! 5. **each stage** in order: the loop looks at what is awaited here ([`WorldCtx::at`],
+//!    [`WorldCtx::until`], messages, changes) and polls those whom that woke, whatever the budget; then
+//!    one round of the other tasks that are ready (with a budget of its own), the stage's systems, and
+//!    the reaper, which drops the futures of aborted tasks where the World may be used; for a stage of
+//!    fixed steps ([`RuntimeBuilder::fixed_step`]) that as often as steps are due, or not at all. After the
+//!    last stage a look and a round more: what its systems woke acts, and writes, in this tick;
 //! 6. **end of tick**: message buffers turn over, unless a stage of fixed steps has not run since they
 //!    last did; removal trackers are cleared, change ticks checked, statistics written.
 //!
@@ -91,6 +92,13 @@
 //! | anything woken by a timer, or by a task in steps 3 and 4 | in this turn, as far as the budget goes |
 //! | anything woken by a system | before the next stage, or after the last one, in this tick |
 //! | anything woken by a task in step 5 | before the next stage if there is one, else in the next tick |
+//!
+//! The rest cell by cell, for two stages, `First` and `Last`. A waker acts in tick T: a task, a timer, I/O or
+//! a foreign thread before the stages, a system and an observer while `First` runs. The first nine rows are
+//! awaited by a task that the waker woke; `met` gives a value at once. In the others the waker does what
+//! the task waits for. "T+1 `First`" is just before `First` in the next tick, "tasks" before all stages.
+//!
+#![doc = include_str!("world/frame_rules.md")]
 //!
 //! # How it is built
 //!
@@ -164,8 +172,9 @@ pub use timer::{
     sleep_until, timeout, timeout_at,
 };
 pub use world::{
-    AccessError, EntityCtx, NextTick, ParamClosure, Params, ScheduleError, SystemError, WorldCtx,
-    WorldError,
+    AccessError, BeforeStage, Despawned, EntityChanged, EntityCtx, EntityGone, EntityOccurrence,
+    Lagged, MessageReceiver, NextTick, Occurrence, ParamClosure, Params, Recv, RecvWith,
+    ResChanged, ScheduleError, SystemError, Ticks, Until, UntilChanged, WorldCtx, WorldError,
 };
 
 #[cfg(doctest)]

@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "timer::wheel",
             "handle::queue::Remote",
             "shutdown::ShutdownState",
+            "world::look::Looks",
             "world::wait::TickWaits",
         ],
     ),
@@ -71,6 +72,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "src/world/cached.rs",
     "src/world/change_ticks.rs",
     "src/world/lend.rs",
+    "src/world/observe.rs",
     "systems/tests/counting/mod.rs",
     "tests/capacities.rs",
 ];

@@ -168,6 +168,8 @@ pub(crate) struct Executor {
     front: RefCell<VecDeque<SlotIndex>>,
     /// `front` holds something.
     front_waits: Cell<bool>,
+    /// Those who wait for a stage are being woken: who is woken is polled first.
+    gathering: Cell<bool>,
     /// The slot that is being polled, or slot 0.
     running: Cell<SlotIndex>,
     root: Cell<SlotIndex>,
@@ -217,6 +219,7 @@ impl Executor {
             aside: Ring::new(),
             front: RefCell::new(VecDeque::new()),
             front_waits: Cell::new(false),
+            gathering: Cell::new(false),
             running: Cell::new(SlotIndex::RUNTIME),
             root: Cell::new(SlotIndex::RUNTIME),
             root_ended: Cell::new(false),

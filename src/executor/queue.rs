@@ -194,7 +194,7 @@ impl Executor {
     pub(super) fn queue(&self, index: SlotIndex, slot: &Slot) {
         let flags = slot.flags();
         if flags.has(Flags::QUEUED) {
-            if flags.has(Flags::SPENT) {
+            if flags.has(Flags::SPENT) || self.gathering.get() {
                 self.revive(index, slot);
             }
             return;
@@ -208,10 +208,13 @@ impl Executor {
     }
 
     /// A wake after the task was polled ahead of its place in the queue: that place counts again, but a
-    /// wake by the task itself goes behind the mark from there.
+    /// wake by the task itself goes behind the mark from there. Or a wake of those who wait for a stage:
+    /// its place in the queue does not hold it up.
     #[cold]
     fn revive(&self, index: SlotIndex, slot: &Slot) {
-        if self.running.get() == index {
+        if self.gathering.get() {
+            self.put_in_front(slot.key());
+        } else if self.running.get() == index {
             slot.set(Flags::AGAIN);
         } else {
             slot.clear(Flags::SPENT.union(Flags::AGAIN));
@@ -228,6 +231,27 @@ impl Executor {
                 None => self.guarded(|| waker.wake()),
             }
         }
+        self.ready.append(&self.aside);
+    }
+
+    /// Wakes those who wait for a stage: whatever task a waker is of, and whatever queue that task is in,
+    /// it is polled first. Returns when all are woken.
+    pub(crate) fn wake_for_stage(&self, wakers: impl Iterator<Item = Waker>) {
+        self.aside.append(&self.ready);
+        self.gathering.set(true);
+        for waker in wakers {
+            match waker::own_key(&waker, self.id()) {
+                Some(key) => self.put_in_front(key),
+                None => self.guarded(|| waker.wake()),
+            }
+            while let Some(index) = self.ready.pop_before(self.ready.end()) {
+                if let Some(slot) = self.table.get(index) {
+                    slot.clear(Flags::QUEUED);
+                    self.put_in_front(slot.key());
+                }
+            }
+        }
+        self.gathering.set(false);
         self.ready.append(&self.aside);
     }
 

@@ -384,6 +384,7 @@ impl<'w> RuntimeBuilder<'w> {
         let time = Arc::<Times>::default();
         world.insert_resource(TickTime::new(time.clone(), core.get()));
         change_ticks::observe(world);
+        core.get().looks.set_stages(&self.stages);
         FrameLoop {
             stages: Stages::new(&self.stages, steps, world),
             end: EndOfTick::new(world),

@@ -132,7 +132,7 @@ impl FrameLoop {
 
     /// Whether somebody waits for a tick.
     fn wants_tick(&self, core: &Core) -> bool {
-        !core.waits.is_empty() || self.request.is_requested()
+        !core.waits.is_empty() || core.looks.keeps_awake() || self.request.is_requested()
     }
 
     /// Whether a tick has something to do before any event.

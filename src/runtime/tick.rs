@@ -208,7 +208,9 @@ impl FrameLoop {
         Self::check(core, lent)?;
 
         if due == Due::Turn {
-            return Ok(());
+            self.before_stage(core, lent, None);
+            core.executor.reap();
+            return Self::check(core, lent);
         }
         self.stages(core, lent)?;
         sample.end_of(Phase::Stages);
@@ -235,7 +237,7 @@ impl FrameLoop {
     fn begin_tick(&mut self, core: &Core) {
         core.tick.set(core.tick.get() + 1);
         if core.waits.has_places() {
-            self.awaited = core.waits.take();
+            self.awaited = core.waits.take(core.tick.get());
         }
         self.request.fulfil();
         if self.timed || self.time.are_asked() {
@@ -347,8 +349,9 @@ impl FrameLoop {
         }
     }
 
-    /// Step 5: before each stage one round of what is ready, then its schedule, then the reaper. After
-    /// the last one a round more: what it woke acts in this tick.
+    /// Step 5: before each stage a look at what is awaited here, the tasks that it woke, one round of the
+    /// others; then its schedule, then the reaper. After the last one the same without a schedule: what
+    /// it woke acts in this tick.
     fn stages(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
         for stage in 0..self.stages.len() {
             if self.stages.has_steps() && self.steps_of(core, lent, stage)? {
@@ -356,7 +359,7 @@ impl FrameLoop {
             }
             self.stage(core, lent, stage, true)?;
         }
-        self.before_stage(core, None);
+        self.before_stage(core, lent, None);
         core.executor.reap();
         Self::check(core, lent)
     }
@@ -369,7 +372,7 @@ impl FrameLoop {
         stage: usize,
         first: bool,
     ) -> Result<(), Failure> {
-        self.before_stage(core, first.then_some(stage));
+        self.before_stage(core, lent, first.then_some(stage));
         Self::check(core, lent)?;
         if self.stages.has_systems(stage) {
             let ran = lent.with(|world| self.stages.run(stage, world));
@@ -404,7 +407,8 @@ impl FrameLoop {
 
     /// `stage`: whoever waits for this stage is woken. `None`: before a further step of a stage, and
     /// after the last one.
-    fn before_stage(&self, core: &Core, _stage: Option<usize>) {
+    fn before_stage(&self, core: &Core, lent: &Lent<'_>, stage: Option<usize>) {
+        core.looks.look(core, lent, stage);
         core.executor.round_first();
         if core.executor.has_ready() {
             core.executor.round(self.budgets.tasks_per_cycle);

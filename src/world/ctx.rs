@@ -1,11 +1,19 @@
 //! [`WorldCtx`]: a task's way to the World.
 #![forbid(unsafe_code)]
 
-use std::{fmt, marker::PhantomData, panic::Location};
+use std::{fmt, marker::PhantomData, panic::Location, rc::Rc};
 
-use bevy_ecs::world::{World, WorldId};
+use bevy_ecs::{
+    schedule::ScheduleLabel,
+    world::{World, WorldId},
+};
 
-use super::{lend, wait::NextTick};
+use super::{
+    lend,
+    stages::{BeforeStage, Earliest, StageEntry},
+    until::{Condition, Test, Until},
+    wait::{NextTick, Ticks},
+};
 use crate::context;
 
 /// Access to the World that the loop lends to its thread.
@@ -152,11 +160,138 @@ impl WorldCtx {
     pub fn next_tick(&self) -> NextTick {
         context::current("WorldCtx::next_tick()", NextTick::new)
     }
+
+    /// Resumes in the first round of the tick `n` after this one, ahead of other ready tasks, in order
+    /// of call. `ticks(1)` is [`next_tick`](Self::next_tick), and `ticks(0)` is ready at once.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, WorldCtx};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.block_on(async { WorldCtx::current().ticks(3).await });
+    /// assert_eq!(rt.stats().ticks, 4, "the tick of the call, and three more");
+    /// ```
+    #[track_caller]
+    pub fn ticks(&self, n: u64) -> Ticks {
+        context::current("WorldCtx::ticks()", |core| Ticks::new(core, n))
+    }
+
+    /// Resumes just before `stage`, in order of call: in this tick if the loop has not begun to look who
+    /// waits for `stage`, else in the next one. Called by a task that runs because it waited for `stage`,
+    /// that is the next tick. Those who resume before `stage` do so whatever the budget.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime; when `stage` is not one of its stages.
+    ///
+    /// ```
+    /// use bevy_ecs::prelude::*;
+    /// use onbeat::{Runtime, Tick, WorldCtx};
+    ///
+    /// #[derive(Resource, Default)]
+    /// struct Orders(u32);
+    /// #[derive(Resource, Default)]
+    /// struct Checked(u32);
+    ///
+    /// let mut world = World::new();
+    /// world.init_resource::<Orders>();
+    /// world.init_resource::<Checked>();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.schedule(Tick).add_systems(|orders: Res<Orders>, mut checked: ResMut<Checked>| {
+    ///     checked.0 = orders.0;
+    /// });
+    /// rt.block_on(async {
+    ///     let ctx = WorldCtx::current();
+    ///     ctx.at(Tick).await;
+    ///     ctx.with_world(|world| world.resource_mut::<Orders>().0 = 7);
+    /// });
+    /// assert_eq!(rt.world().resource::<Checked>().0, 7);
+    /// assert_eq!(rt.stats().ticks, 1);
+    /// ```
+    #[track_caller]
+    pub fn at(&self, stage: impl ScheduleLabel) -> BeforeStage {
+        let label = stage.intern();
+        context::current("WorldCtx::at()", |core| {
+            let what = "WorldCtx::at()";
+            BeforeStage::new(StageEntry::new(core, what, label, Earliest::NextLook, None))
+        })
+    }
+
+    /// Resumes just before `stage` in the next tick, in order of call.
+    ///
+    /// # Panics
+    ///
+    /// As [`at`](Self::at).
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, Tick, WorldCtx};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.block_on(async { WorldCtx::current().next(Tick).await });
+    /// assert_eq!(rt.stats().ticks, 2);
+    /// ```
+    #[track_caller]
+    pub fn next(&self, stage: impl ScheduleLabel) -> BeforeStage {
+        let label = stage.intern();
+        context::current("WorldCtx::next()", |core| {
+            let what = "WorldCtx::next()";
+            BeforeStage::new(StageEntry::new(core, what, label, Earliest::NextTick, None))
+        })
+    }
+
+    /// Calls `condition` with the World before `stage`, once a tick, until it gives a value; resumes
+    /// with that value before the same `stage`. First asked as [`at`](Self::at) would resume.
+    ///
+    /// It does not keep a sleeping loop awake: the condition is asked in every tick that happens.
+    ///
+    /// # Panics
+    ///
+    /// As [`at`](Self::at). A panic of `condition` is a panic of the task that waits.
+    ///
+    /// ```
+    /// use bevy_ecs::prelude::*;
+    /// use onbeat::{Runtime, Tick, WorldCtx};
+    ///
+    /// #[derive(Resource, Default)]
+    /// struct Count(u32);
+    ///
+    /// let mut world = World::new();
+    /// world.init_resource::<Count>();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.schedule(Tick).add_systems(|mut count: ResMut<Count>| count.0 += 1);
+    /// let seen = rt.block_on_busy(async {
+    ///     let enough = |world: &mut World| Some(world.resource::<Count>().0).filter(|&n| n >= 3);
+    ///     WorldCtx::current().until(Tick, enough).await
+    /// });
+    /// assert_eq!(seen, 3);
+    /// ```
+    #[track_caller]
+    pub fn until<F, T>(&self, stage: impl ScheduleLabel, condition: F) -> Until<F, T>
+    where
+        F: FnMut(&mut World) -> Option<T> + 'static,
+        T: 'static,
+    {
+        let label = stage.intern();
+        let test = Test::new(condition, Location::caller());
+        context::current("WorldCtx::until()", |core| {
+            let (what, asked) = ("WorldCtx::until()", Some(test.clone() as Rc<dyn Condition>));
+            let entry = StageEntry::new(core, what, label, Earliest::NextLook, asked);
+            Until::new(entry, test)
+        })
+    }
 }
 
 #[cold]
 #[track_caller]
-fn refused(error: WorldError) -> ! {
+pub(super) fn refused(error: WorldError) -> ! {
     panic!("{error}")
 }
 

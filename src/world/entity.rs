@@ -1,6 +1,8 @@
 //! [`EntityCtx`]: one entity, from a task.
 #![forbid(unsafe_code)]
 
+use std::{error::Error, fmt};
+
 use bevy_ecs::{
     bundle::{Bundle, BundleFromComponents},
     change_detection::Mut,
@@ -53,8 +55,8 @@ impl WorldCtx {
 /// [`AccessError::ComponentMissing`] as well. A closure is not called then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntityCtx {
-    ctx: WorldCtx,
-    entity: Entity,
+    pub(super) ctx: WorldCtx,
+    pub(super) entity: Entity,
 }
 
 impl EntityCtx {
@@ -347,5 +349,26 @@ impl EntityCtx {
             Ok(entity) => f(entity),
             Err(_) => Err(AccessError::EntityGone(self.entity)),
         })?
+    }
+}
+
+/// The entity is not there, or went while something was awaited on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntityGone {
+    /// The entity that is meant.
+    pub entity: Entity,
+}
+
+impl fmt::Display for EntityGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the entity {} has gone: it was despawned, or never there", self.entity)
+    }
+}
+
+impl Error for EntityGone {}
+
+impl From<EntityGone> for AccessError {
+    fn from(gone: EntityGone) -> Self {
+        Self::EntityGone(gone.entity)
     }
 }

@@ -27,6 +27,8 @@ struct Slot {
     taken: Cell<Option<&'static Location<'static>>>,
     /// The access in `taken` is over, and another World came back.
     replaced: Cell<bool>,
+    /// Somebody waits for a change, so each access gets a change tick of its own.
+    watched: Cell<bool>,
 }
 
 thread_local! {
@@ -36,6 +38,7 @@ thread_local! {
             id: Cell::new(None),
             taken: Cell::new(None),
             replaced: Cell::new(false),
+            watched: Cell::new(false),
         }
     };
 }
@@ -43,19 +46,21 @@ thread_local! {
 /// The World, lent to this thread until the guard is dropped.
 pub(crate) struct Lent<'w> {
     id: WorldId,
-    before: (*mut World, Option<WorldId>, Option<&'static Location<'static>>, bool),
+    before: (*mut World, Option<WorldId>, Option<&'static Location<'static>>, bool, bool),
     _world: PhantomData<&'w mut World>,
 }
 
 impl<'w> Lent<'w> {
     pub(crate) fn new(world: &'w mut World) -> Self {
         let id = world.id();
+        let watched = context::try_current(|core| core.looks.is_watching()).unwrap_or(false);
         let before = SLOT.with(|slot| {
             (
                 slot.world.replace(world),
                 slot.id.replace(Some(id)),
                 slot.taken.replace(None),
                 slot.replaced.replace(false),
+                slot.watched.replace(watched),
             )
         });
         Self { id, before, _world: PhantomData }
@@ -68,6 +73,15 @@ impl<'w> Lent<'w> {
         with(self.id, f)
     }
 
+    /// As [`with`](Self::with), for the access that began at `place`.
+    pub(crate) fn with_at<R>(
+        &self,
+        place: &'static Location<'static>,
+        f: impl FnOnce(&mut World) -> R,
+    ) -> Result<R, WorldError> {
+        access(place, self.id, true, f)
+    }
+
     /// Whether the World has been replaced, and where.
     #[inline]
     pub(crate) fn replaced(&self) -> Option<&'static Location<'static>> {
@@ -77,12 +91,13 @@ impl<'w> Lent<'w> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let (world, id, taken, replaced) = self.before;
+        let (world, id, taken, replaced, watched) = self.before;
         SLOT.with(|slot| {
             slot.world.set(world);
             slot.id.set(id);
             slot.taken.set(taken);
             slot.replaced.set(replaced);
+            slot.watched.set(watched);
         });
     }
 }
@@ -91,6 +106,11 @@ impl Drop for Lent<'_> {
 #[inline]
 pub(crate) fn current_id() -> Option<WorldId> {
     SLOT.with(|slot| slot.id.get())
+}
+
+/// Whether somebody waits for a change in the World that is lent to this thread.
+pub(super) fn set_watched(watched: bool) {
+    SLOT.with(|slot| slot.watched.set(watched));
 }
 
 /// Ends an access, also when it unwinds.
@@ -126,14 +146,32 @@ fn note_torn() {
 #[inline]
 #[track_caller]
 pub(crate) fn with_ref<R>(id: WorldId, f: impl FnOnce(&World) -> R) -> Result<R, WorldError> {
-    access(id, false, |world| f(world))
+    access(Location::caller(), id, false, |world| f(world))
+}
+
+/// As [`with`], for the access that began at `place`.
+pub(super) fn with_at<R>(
+    place: &'static Location<'static>,
+    id: WorldId,
+    f: impl FnOnce(&mut World) -> R,
+) -> Result<R, WorldError> {
+    access(place, id, true, f)
+}
+
+/// As [`with_ref`], for the access that began at `place`.
+pub(super) fn with_ref_at<R>(
+    place: &'static Location<'static>,
+    id: WorldId,
+    f: impl FnOnce(&World) -> R,
+) -> Result<R, WorldError> {
+    access(place, id, false, |world| f(world))
 }
 
 /// Calls `f` with the World of `id`, if it is lent to this thread and nobody has it.
 #[inline]
 #[track_caller]
 pub(crate) fn with<R>(id: WorldId, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
-    access(id, true, f)
+    access(Location::caller(), id, true, f)
 }
 
 /// As [`with`]. What `f` leaves in the World's command queue is applied before the next poll, also when
@@ -170,9 +208,12 @@ pub(crate) fn with_flushed<R>(
 
 /// `writes`: a panic may leave half an update.
 #[inline(always)]
-#[track_caller]
-fn access<R>(id: WorldId, writes: bool, f: impl FnOnce(&mut World) -> R) -> Result<R, WorldError> {
-    let place = Location::caller();
+fn access<R>(
+    place: &'static Location<'static>,
+    id: WorldId,
+    writes: bool,
+    f: impl FnOnce(&mut World) -> R,
+) -> Result<R, WorldError> {
     SLOT.with(|slot| {
         if slot.taken.get().is_some() || slot.id.get() != Some(id) {
             return Err(refusal(slot, id));
@@ -182,7 +223,11 @@ fn access<R>(id: WorldId, writes: bool, f: impl FnOnce(&mut World) -> R) -> Resu
         // SAFETY: by *one way in* and *framed* the pointer is good, and nobody has another reference:
         // the slot said that nobody had the World, and names this access until `back` is dropped,
         // after `f`.
-        let result = f(unsafe { &mut *slot.world.get() });
+        let world = unsafe { &mut *slot.world.get() };
+        if writes && slot.watched.get() {
+            world.increment_change_tick();
+        }
+        let result = f(world);
         back.torn = false;
         Ok(result)
     })
