@@ -8,7 +8,7 @@ use common::block_on;
 use futures::{StreamExt, future::join};
 use onbeat::{
     WorldCtx,
-    channel::{local, mpsc, spsc},
+    channel::{local, mpsc, mpsc_bytes, spsc, spsc_bytes},
     spawn_boxed,
 };
 
@@ -50,6 +50,29 @@ a_task_that_sends_to_itself! {
     a_local_loop_does_not_hold_the_turn, local;
     an_mpsc_loop_does_not_hold_the_turn, mpsc;
     an_spsc_loop_does_not_hold_the_turn, spsc;
+}
+
+macro_rules! a_task_that_sends_bytes_to_itself {
+    ($($name:ident, $module:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            ticks_go_on(|done| async move {
+                let (mut sender, mut receiver) = $module::channel(64);
+                loop {
+                    sender.claim(3).await.unwrap().commit();
+                    sender.send(b"abc").await.unwrap();
+                    drop(receiver.recv().await);
+                    drop(receiver.recv().await);
+                    done.set(done.get() + 1);
+                }
+            });
+        }
+    )*};
+}
+
+a_task_that_sends_bytes_to_itself! {
+    a_loop_over_spsc_bytes_does_not_hold_the_turn, spsc_bytes;
+    a_loop_over_mpsc_bytes_does_not_hold_the_turn, mpsc_bytes;
 }
 
 #[test]

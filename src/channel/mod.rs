@@ -28,7 +28,6 @@
 //! Receivers of values are `Stream`s. Those of bytes are not: a message borrows the receiver, which an item
 //! of a `Stream` cannot.
 
-mod atomics;
 mod bell;
 mod blocking;
 mod budget;

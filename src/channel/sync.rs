@@ -1,7 +1,7 @@
-//! What the cross-thread channels are built of: the standard library's, or loom's when a model is
+//! What the channels between threads are built of: the standard library's, or loom's when a model is
 //! checked.
 //!
-//! One rule carries every wait: *store, then look*. Each side stores what the other waits for, and only
+//! One rule carries every wait in the channels of values: *store, then look*. Each side stores what the other waits for, and only
 //! then looks whether the other waits; whoever waits says so first, and only then looks again. The four
 //! accesses are `SeqCst`, so one order of all of them exists, and in it one of the two looks comes last
 //! and sees. On x86-64 the store is one locked instruction, and the look is a plain load. loom takes such
@@ -15,7 +15,7 @@ pub(crate) use std::{
     hint::spin_loop,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -24,7 +24,7 @@ pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     },
     thread::yield_now as spin_loop,
 };
@@ -33,7 +33,7 @@ pub(crate) use loom::{
 #[inline(always)]
 pub(crate) fn look_after_store() {
     #[cfg(loom)]
-    loom::sync::atomic::fence(Ordering::SeqCst);
+    fence(Ordering::SeqCst);
 }
 
 /// Locks. Nothing that is locked here runs anybody's code, so what a panic left behind is whole.
@@ -55,6 +55,25 @@ impl<T> UnsafeCell<T> {
     #[inline(always)]
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
+    }
+}
+
+/// Tells loom that plain memory is read or written here, so that a model finds two accesses of which
+/// neither is ordered before the other. Nothing outside of models.
+#[derive(Debug, Default)]
+pub(crate) struct Witness(#[cfg(loom)] UnsafeCell<()>);
+
+impl Witness {
+    #[inline]
+    pub(crate) fn reads(&self) {
+        #[cfg(loom)]
+        self.0.with(|_| ());
+    }
+
+    #[inline]
+    pub(crate) fn writes(&self) {
+        #[cfg(loom)]
+        self.0.with_mut(|_| ());
     }
 }
 

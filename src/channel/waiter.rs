@@ -26,7 +26,7 @@ use std::{
     thread,
 };
 
-use super::atomics::{AtomicBool, Mutex, Ordering, fence};
+use super::sync::{AtomicBool, Mutex, Ordering, fence};
 use crate::wakers::wake_all;
 
 /// Those who wait on one side of a channel.

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{ClaimError, ReadClaim, Receiver, SendEnd, WriteClaim};
+use super::{super::budget::Courtesy, ClaimError, ReadClaim, Receiver, SendEnd, WriteClaim};
 
 const DONE: &str = "polled after it was done";
 
@@ -25,11 +25,12 @@ pub struct Claiming<'a> {
     end: Option<&'a mut SendEnd>,
     len: usize,
     waits: bool,
+    courtesy: Courtesy,
 }
 
 impl<'a> Claiming<'a> {
     pub(super) fn new(end: &'a mut SendEnd, len: usize) -> Self {
-        Self { end: Some(end), len, waits: false }
+        Self { end: Some(end), len, waits: false, courtesy: Courtesy::default() }
     }
 }
 
@@ -39,7 +40,9 @@ impl<'a> Future for Claiming<'a> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let end = this.end.as_mut().expect(DONE);
+        ready!(this.courtesy.poll(cx));
         let result = ready!(end.poll_reserve(this.len, &mut this.waits, cx));
+        this.courtesy.spend();
         let end = this.end.take().expect("it was there a line ago");
         Poll::Ready(result.map(|()| WriteClaim::new(end)))
     }
@@ -73,11 +76,12 @@ pub struct Sending<'a> {
     end: Option<&'a mut SendEnd>,
     bytes: &'a [u8],
     waits: bool,
+    courtesy: Courtesy,
 }
 
 impl<'a> Sending<'a> {
     pub(super) fn new(end: &'a mut SendEnd, bytes: &'a [u8]) -> Self {
-        Self { end: Some(end), bytes, waits: false }
+        Self { end: Some(end), bytes, waits: false, courtesy: Courtesy::default() }
     }
 }
 
@@ -87,7 +91,9 @@ impl Future for Sending<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let end = this.end.as_mut().expect(DONE);
+        ready!(this.courtesy.poll(cx));
         let result = ready!(end.poll_send(this.bytes, &mut this.waits, cx));
+        this.courtesy.spend();
         this.end = None;
         Poll::Ready(result)
     }
@@ -120,11 +126,12 @@ impl fmt::Debug for Sending<'_> {
 pub struct Receiving<'a> {
     receiver: Option<&'a mut Receiver>,
     waits: bool,
+    courtesy: Courtesy,
 }
 
 impl<'a> Receiving<'a> {
     pub(super) fn new(receiver: &'a mut Receiver) -> Self {
-        Self { receiver: Some(receiver), waits: false }
+        Self { receiver: Some(receiver), waits: false, courtesy: Courtesy::default() }
     }
 }
 
@@ -134,7 +141,9 @@ impl<'a> Future for Receiving<'a> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let receiver = this.receiver.as_mut().expect(DONE);
+        ready!(this.courtesy.poll(cx));
         let is_message = ready!(receiver.poll_find(&mut this.waits, cx));
+        this.courtesy.spend();
         let receiver = this.receiver.take().expect("it was there a line ago");
         Poll::Ready(is_message.then(|| ReadClaim::new(receiver)))
     }

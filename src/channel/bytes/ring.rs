@@ -33,7 +33,7 @@
 use std::{cell::UnsafeCell, ops::Deref, slice, sync::Arc};
 
 use super::super::{
-    atomics::{AtomicU32, AtomicU64, AtomicUsize, Ordering, Witness},
+    sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, Witness},
     waiter::Waiters,
 };
 

@@ -1,9 +1,24 @@
 //! The byte channels, without the public types of their senders.
 
-#[path = "../../../src/channel/atomics.rs"]
-mod atomics;
+/// A model has no turn to hold: every operation may be ready.
+mod budget {
+    use std::task::{Context, Poll};
+
+    #[derive(Clone, Copy, Default, Debug)]
+    pub(crate) struct Courtesy;
+
+    impl Courtesy {
+        pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+
+        pub(crate) fn spend(&mut self) {}
+    }
+}
 #[path = "../../../src/channel/bytes/mod.rs"]
 pub(crate) mod bytes;
+#[path = "../../../src/channel/sync.rs"]
+mod sync;
 #[path = "../../../src/channel/waiter.rs"]
 mod waiter;
 

@@ -53,6 +53,3 @@ mod wakes;
 mod byte_channel;
 #[cfg(all(test, loom))]
 mod byte_channel_models;
-#[cfg(all(test, loom))]
-#[path = "../../../src/wakers.rs"]
-mod wakers;

@@ -2,6 +2,7 @@
 
 #[path = "../../../../src/channel/bell.rs"]
 pub(crate) mod bell;
+#[allow(unused_imports, reason = "the byte channels need what these do not")]
 #[path = "../../../../src/channel/sync.rs"]
 pub(crate) mod sync;
 
