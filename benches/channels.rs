@@ -41,6 +41,7 @@ macro_rules! in_one_thread {
         fn $burst(group: &mut Group<'_>) {
             #[allow(unused_mut, reason = "some channels are sent to through `&`")]
             let (mut sender, mut receiver) = $module::channel(PLACES);
+            #[allow(unused_mut, reason = "as above")]
             let mut fill = move || {
                 for value in 0..PLACES as u64 {
                     sender.try_send(black_box(value)).expect("there is room");
