@@ -35,6 +35,8 @@ pub(super) struct IoSource<S: Source> {
     source: S,
     runtime: u64,
     id: IoId,
+    /// Several tasks may wait in one direction, where one waker is stored.
+    shared: bool,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -52,7 +54,15 @@ impl<S: Source> IoSource<S> {
         let runtime = handle.runtime;
         let id = context::find(runtime, |core| core.reactor.register(&mut source))
             .unwrap_or_else(|| Err(runtime_gone()))?;
-        Ok(Self { source, runtime, id, _not_send: PhantomData })
+        Ok(Self { source, runtime, id, shared: false, _not_send: PhantomData })
+    }
+
+    /// A source that several tasks use through `&self`. One waker is stored for each direction: who has to
+    /// make way for another is woken, and tries again, so that nobody waits without being stored.
+    pub(super) fn shared(handle: IoHandle, source: S) -> io::Result<Self> {
+        let mut source = Self::new(handle, source)?;
+        source.shared = true;
+        Ok(source)
     }
 
     pub(super) fn source(&self) -> &S {
@@ -140,13 +150,18 @@ impl<S: Source> IoSource<S> {
     /// The waker is cloned before and dropped after the reactor is used: either may be anybody's code.
     fn wait(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Error> {
         let waker = cx.waker().clone();
+        let shared = self.shared;
         let found = context::find(self.runtime, |core| {
             core.executor.note_wait(Wait::Other("a socket"));
             core.reactor.wait_for(self.id, direction, waker)
         });
         match found {
             Some(before) => {
-                drop(before);
+                if let Some(displaced) =
+                    before.filter(|before| shared && !before.will_wake(cx.waker()))
+                {
+                    displaced.wake();
+                }
                 Poll::Pending
             }
             None => Poll::Ready(runtime_gone()),

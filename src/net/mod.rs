@@ -1,4 +1,4 @@
-//! TCP sockets of a runtime.
+//! TCP and UDP sockets of a runtime.
 //!
 //! Every socket belongs to the runtime in which it was made, and to its thread. It may outlive that
 //! runtime: an operation on it is then an error, never a panic or a wait without end, and dropping it
@@ -10,11 +10,12 @@
 //! does not give way to others by itself; [`yield_now`](crate::yield_now) does.
 //!
 //! Reading and writing are independent. The two halves of a stream may be used by two tasks, and each
-//! is woken for its own direction. Within one direction the methods take `&mut self`, so that no two
-//! tasks wait where one would be woken.
+//! is woken for its own direction. Within one direction the methods of a stream take `&mut self`, so that
+//! no two tasks wait where one would be woken.
 //!
 //! - [`TcpListener`] accepts, [`TcpStream`] reads and writes, [`TcpSocket`] sets options first;
 //! - [`ReadHalf`], [`WriteHalf`], [`OwnedReadHalf`], [`OwnedWriteHalf`] are a stream in two parts;
+//! - [`UdpSocket`] sends and receives datagrams, through `&self`;
 //! - [`IoHandle`] names the runtime that sockets are made in.
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ mod methods;
 mod socket;
 mod split;
 mod tcp;
+mod udp;
 
 use std::{fmt, marker::PhantomData};
 
@@ -32,6 +34,7 @@ pub use self::{
     socket::TcpSocket,
     split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf},
     tcp::{Connect, TcpStream},
+    udp::UdpSocket,
 };
 
 use crate::context;
