@@ -123,6 +123,8 @@
 //!
 //! # Features
 //!
+//! `bevy_app`: `bevy::OnbeatPlugin`, which runs a headless bevy `App` on this loop.
+//!
 //! `tracing`: a span for each task, entered at each poll, and one for each tick, of the target `onbeat` and
 //! the level trace. Without it nothing of that is compiled.
 //!
@@ -132,6 +134,8 @@
 //! that does not return from a poll stops the loop: there is one thread. Only Unix systems are supported.
 #![cfg(unix)]
 
+#[cfg(feature = "bevy_app")]
+pub mod bevy;
 mod cancel;
 pub mod channel;
 mod clock;
@@ -149,6 +153,8 @@ mod timer;
 mod wakers;
 mod world;
 
+#[cfg(feature = "bevy_app")]
+pub use bevy::OnbeatPlugin;
 pub use cancel::{CancellationToken, Cancelled, DropGuard};
 pub use clock::ClockMode;
 pub use executor::OnTaskPanic;

@@ -42,8 +42,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("task", LAYER_0),
     ("timer", LAYER_0),
     ("world", LAYER_0),
-    // The loop imports all, and only the root imports the loop.
+    // The loop imports all; only the plugin, which makes one, and the root import it.
     ("runtime", &[""]),
+    ("bevy", &["runtime", "task", "world"]),
     ("", &[""]),
 ];
 

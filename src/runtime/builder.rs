@@ -57,6 +57,10 @@ const TIMERS: u64 = 256;
 pub struct RuntimeBuilder<'w> {
     world: Held<'w>,
     stages: Vec<InternedScheduleLabel>,
+    /// How many of the stages run in the first tick only: the first ones.
+    startup: usize,
+    /// Whether the end of a tick turns messages over, or a system of the World does.
+    turns_messages_over: bool,
     fixed_steps: Vec<(InternedScheduleLabel, FixedStep)>,
     tasks_per_cycle: usize,
     event_interval: u32,
@@ -79,6 +83,8 @@ impl<'w> RuntimeBuilder<'w> {
         Self {
             world,
             stages: vec![Tick.intern()],
+            startup: 0,
+            turns_messages_over: true,
             fixed_steps: Vec::new(),
             tasks_per_cycle: TASKS_PER_CYCLE,
             event_interval: EVENT_INTERVAL,
@@ -121,6 +127,22 @@ impl<'w> RuntimeBuilder<'w> {
     /// ```
     pub fn stages(mut self, labels: impl IntoIterator<Item = InternedScheduleLabel>) -> Self {
         self.stages = labels.into_iter().collect();
+        self
+    }
+
+    /// The stages of an `App`, in place of all others: `startup` in the first tick, and `labels` in every
+    /// one. A system of the `App` turns messages over.
+    #[cfg(feature = "bevy_app")]
+    pub(crate) fn stages_of_app(
+        mut self,
+        startup: Vec<InternedScheduleLabel>,
+        labels: Vec<InternedScheduleLabel>,
+    ) -> Self {
+        self.fixed_steps.clear();
+        self.startup = startup.len();
+        self.stages = startup;
+        self.stages.extend(labels);
+        self.turns_messages_over = false;
         self
     }
 
@@ -386,8 +408,8 @@ impl<'w> RuntimeBuilder<'w> {
         change_ticks::observe(world);
         core.get().looks.set_stages(&self.stages);
         FrameLoop {
-            stages: Stages::new(&self.stages, steps, world),
-            end: EndOfTick::new(world),
+            stages: Stages::new(&self.stages, self.startup, steps, world),
+            end: EndOfTick::new(world, self.turns_messages_over),
             world: world.id(),
             before,
             awaited: Vec::new(),

@@ -48,7 +48,7 @@ use pacing::Pacer;
 use tick::{Failure, FrameLoop};
 
 use crate::{
-    context::{Enter, OwnedCore},
+    context::{Core, Enter, OwnedCore},
     handle::Handle,
     machine::{Granted, Refusal},
     shutdown::ShutdownHandle,
@@ -187,7 +187,7 @@ impl<'w> Runtime<'w> {
     /// closure, and, under the virtual clock, when nothing can ever happen again.
     #[track_caller]
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
-        self.drive(future, Pacing::OnEvent, Idle::Park, Location::caller())
+        self.block(future, Pacing::OnEvent, Idle::Park, Location::caller())
     }
 
     /// Runs until `future` completes, and never sleeps: one tick follows the other, unless
@@ -198,16 +198,53 @@ impl<'w> Runtime<'w> {
     /// As [`block_on`](Self::block_on).
     #[track_caller]
     pub fn block_on_busy<F: Future>(&mut self, future: F) -> F::Output {
-        self.drive(future, Pacing::FreeRunning, Idle::Spin, Location::caller())
+        self.block(future, Pacing::FreeRunning, Idle::Spin, Location::caller())
     }
 
-    fn drive<F: Future>(
+    fn block<F: Future>(
         &mut self,
         future: F,
         pacing: Pacing,
         idle: Idle,
         spawned_at: &'static Location<'static>,
     ) -> F::Output {
+        self.drive(future, pacing, idle, spawned_at, |_, _| false)
+            .expect("the root future completed, and its output is taken once")
+    }
+
+    /// As [`block_on`](Self::block_on), until `result` has one at the end of a tick.
+    #[cfg(feature = "bevy_app")]
+    #[track_caller]
+    pub(crate) fn run_until<T>(
+        &mut self,
+        root: impl Future<Output = std::convert::Infallible>,
+        mut result: impl FnMut(&World) -> Option<T>,
+    ) -> T {
+        let (mut seen, mut found) = (self.core.get().tick.get(), None);
+        let never =
+            self.drive(root, Pacing::OnEvent, Idle::Park, Location::caller(), |core, lent| {
+                // A turn between ticks ends nothing.
+                if std::mem::replace(&mut seen, core.tick.get()) != core.tick.get() {
+                    found = lent.with(|world| result(world)).ok().flatten();
+                }
+                found.is_some()
+            });
+        match never {
+            Some(never) => match never {},
+            None => found.expect("the loop goes on until there is a result"),
+        }
+    }
+
+    /// Runs until the root future completes, or `ends` says so after a tick or a turn. `None`: it did not
+    /// complete.
+    fn drive<F: Future>(
+        &mut self,
+        future: F,
+        pacing: Pacing,
+        idle: Idle,
+        spawned_at: &'static Location<'static>,
+        mut ends: impl FnMut(&Core, &Lent<'_>) -> bool,
+    ) -> Option<F::Output> {
         let pacing = self.pacing.unwrap_or(pacing);
         let idle = self.idle.unwrap_or(idle);
         let Self { frame, core, world, given_out, .. } = self;
@@ -224,7 +261,7 @@ impl<'w> Runtime<'w> {
         let driven = core.executor.with_root(future, spawned_at, || {
             loop {
                 frame.tick(core, &lent)?;
-                if core.executor.root_ended() {
+                if core.executor.root_ended() || ends(core, &lent) {
                     return Ok(());
                 }
             }
@@ -246,7 +283,7 @@ impl<'w> Runtime<'w> {
             *given_out = place;
         }
         match ended {
-            Ok(()) => output.expect("the root future completed, and its output is taken once"),
+            Ok(()) => output,
             Err(Failure::Panic(payload)) => resume_unwind(payload),
             Err(Failure::Error(error)) => panic!("{error}"),
         }

@@ -1,7 +1,10 @@
 //! The stages of a tick: schedules that the loop owns and runs in order; and the World's duties at the
 //! end of a tick.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bevy_ecs::{
     change_detection::{DetectChangesMut, MAX_CHANGE_AGE, Tick as ChangeTick},
@@ -23,6 +26,10 @@ pub struct Tick;
 /// The schedules, in the order in which a tick runs them.
 pub(super) struct Stages {
     schedules: Vec<Schedule>,
+    /// How many of them, from the first on, run in the first tick only.
+    startup: usize,
+    /// The first one that the next tick runs.
+    first: usize,
     /// By stage: its steps, if it has a period of its own.
     steps: Vec<Option<FixedStep>>,
     has_steps: bool,
@@ -32,9 +39,11 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    /// Takes each label's schedule out of the World's `Schedules`, or makes an empty one.
+    /// Takes each label's schedule out of the World's `Schedules`, or makes an empty one. The first
+    /// `startup` of them run in the first tick only.
     pub(super) fn new(
         labels: &[InternedScheduleLabel],
+        startup: usize,
         steps: Vec<Option<FixedStep>>,
         world: &mut World,
     ) -> Self {
@@ -54,7 +63,13 @@ impl Stages {
         let schedules = labels.iter().map(&mut take).collect();
         let has_steps = steps.iter().any(Option::is_some);
         let _labels = StageLabels::new(world.id(), labels);
-        Self { schedules, steps, has_steps, taken, _labels }
+        Self { schedules, startup, first: 0, steps, has_steps, taken, _labels }
+    }
+
+    /// The stages of the tick that begins.
+    #[inline]
+    pub(super) fn begin_tick(&mut self) -> Range<usize> {
+        std::mem::replace(&mut self.first, self.startup)..self.len()
     }
 
     /// Gives the schedules that were taken over back to the World.
@@ -161,13 +176,15 @@ pub(super) struct EndOfTick {
     /// How many kinds of component the World knew when it was last seen not to know the registry of
     /// messages. While that number stands, nobody has registered a message.
     without_registry: Option<usize>,
+    /// False: a system of the World does it.
+    turns_messages_over: bool,
 }
 
 impl EndOfTick {
-    pub(super) fn new(world: &mut World) -> Self {
+    pub(super) fn new(world: &mut World, turns_messages_over: bool) -> Self {
         // Older than any change that still counts: what was written before the loop began turns over too.
         let oldest = world.change_tick().get().wrapping_sub(MAX_CHANGE_AGE);
-        Self { turned_over: ChangeTick::new(oldest), without_registry: None }
+        Self { turned_over: ChangeTick::new(oldest), without_registry: None, turns_messages_over }
     }
 
     /// Messages turn over if every stage of fixed steps has run since they last did, as far as the World's
@@ -175,7 +192,8 @@ impl EndOfTick {
     /// schedule runs, but none may have run; a look now and then is enough, since half a billion changes
     /// may pass.
     pub(super) fn run(&mut self, world: &mut World, stages: &mut Stages, check: bool) {
-        if self.without_registry != Some(world.components().num_registered())
+        if self.turns_messages_over
+            && self.without_registry != Some(world.components().num_registered())
             && stages.have_run()
             && self.turn_messages_over(world)
         {

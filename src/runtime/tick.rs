@@ -353,7 +353,7 @@ impl FrameLoop {
     /// others; then its schedule, then the reaper. After the last one the same without a schedule: what
     /// it woke acts in this tick.
     fn stages(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
-        for stage in 0..self.stages.len() {
+        for stage in self.stages.begin_tick() {
             if self.stages.has_steps() && self.steps_of(core, lent, stage)? {
                 continue;
             }
