@@ -8,7 +8,7 @@ use bevy_ecs::world::World;
 use common::panic_message;
 use onbeat::{
     IoHandle, Runtime, ShutdownSignal, WorldCtx, WorldError, event_time, interval, interval_at,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     precise_now, sleep, sleep_until, spawn_boxed, timeout, timeout_at,
 };
 
@@ -86,6 +86,7 @@ fn the_io_handle_says_so() {
 fn sockets_say_so() {
     check("TcpListener::bind", || TcpListener::bind(loopback()));
     check("TcpStream::connect", || TcpStream::connect(loopback()));
+    check("UdpSocket::bind", || UdpSocket::bind(loopback()));
 }
 
 #[test]
