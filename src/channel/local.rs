@@ -328,6 +328,16 @@ impl<T> Future for Sending<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         ready!(this.courtesy.poll(cx));
+        if this.ticket.is_none() && this.shared.has_room() {
+            return this.complete(true);
+        }
+        this.poll_without_room(cx)
+    }
+}
+
+impl<T> Sending<'_, T> {
+    fn poll_without_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
+        let this = self;
         let mut waker = None;
         loop {
             if this.shared.is_closed() {

@@ -39,6 +39,29 @@ impl Executor {
         count
     }
 
+    /// Rounds, one after another, until nothing is ready or `budget` polls are spent. Returns how many
+    /// were polled.
+    ///
+    /// What is woken meanwhile stands behind the round that goes on, so the rounds are one pass over the
+    /// ring, under one guard against panics.
+    #[inline(never)]
+    pub(crate) fn rounds(&self, budget: u64) -> u64 {
+        let start = self.ready.start();
+        let most = budget.min(u64::from(u32::MAX)) as u32;
+        let polled = || self.ready.start().wrapping_sub(start);
+        let pass = || {
+            while !self.is_stopped() && polled() < most && !self.ready.is_empty() {
+                let waiting = self.ready.end().wrapping_sub(self.ready.start());
+                let end = self.ready.start().wrapping_add(waiting.min(most - polled()));
+                if self.has_details() { self.poll_noting(end) } else { self.poll_before(end) }
+            }
+        };
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(pass)) {
+            self.contain(payload);
+        }
+        polled().into()
+    }
+
     /// Polls those who come first, whatever the budget.
     #[inline]
     pub(crate) fn round_first(&self) {
@@ -132,18 +155,26 @@ impl Executor {
         let polled = slot.cell.poll(&mut Context::from_waker(&waker));
         self.running.set(SlotIndex::RUNTIME);
         match polled {
-            Polled::Pending => {}
-            Polled::Ready => self.ended(index, slot),
+            Polled::Pending => self.reap(),
+            Polled::Ready => self.completed(index, slot),
             Polled::Not => self.not_polled(index, slot),
         }
+    }
+
+    /// The task's future was ready. Apart from the loop, which keeps its registers that way.
+    #[inline(never)]
+    fn completed(&self, index: SlotIndex, slot: &Slot) {
+        self.ended(index, slot);
         self.reap();
     }
 
     /// The entry outlived its task.
     #[cold]
+    #[inline(never)]
     fn not_polled(&self, index: SlotIndex, slot: &Slot) {
         self.polls.set(self.polls.get() - 1);
         self.release(index, slot);
+        self.reap();
     }
 
     /// The task has an output or a payload: whoever waits for it learns of it.

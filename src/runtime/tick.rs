@@ -318,8 +318,8 @@ impl FrameLoop {
 
     /// Rounds, until nothing is ready before the mark or the budget is spent.
     fn rounds(core: &Core, budget: &mut u64) {
-        while *budget > 0 && core.executor.has_ready() && !core.executor.is_stopped() {
-            *budget -= core.executor.round(*budget);
+        if *budget > 0 && core.executor.has_ready() {
+            *budget -= core.executor.rounds(*budget);
         }
     }
 

@@ -74,15 +74,19 @@ where
 /// Dropping it does nothing.
 #[inline]
 pub fn yield_now() -> YieldNow {
-    YieldNow { since: None }
+    YieldNow { since: NOT_POLLED }
 }
+
+/// In [`YieldNow`]: no turn has this number, nor the next.
+const NOT_POLLED: u64 = u64::MAX;
+const OUTSIDE: u64 = u64::MAX - 1;
 
 /// The future of [`yield_now`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct YieldNow {
     /// The turn of the first poll.
-    since: Option<u64>,
+    since: u64,
 }
 
 impl Future for YieldNow {
@@ -91,11 +95,11 @@ impl Future for YieldNow {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Another executor has no turns: there the second poll is the next.
-        let turn = context::try_current(|core| core.turn.get());
-        if self.since.is_some() && self.since != turn {
+        let turn = context::try_current(|core| core.turn.get()).unwrap_or(OUTSIDE);
+        if self.since != NOT_POLLED && (self.since != turn || turn == OUTSIDE) {
             return Poll::Ready(());
         }
-        self.since = Some(turn.unwrap_or(u64::MAX));
+        self.since = turn;
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -33,8 +33,11 @@ pub(super) struct Shared<T> {
     received: Cell<usize>,
     senders: Cell<usize>,
     mode: Cell<Mode>,
-    /// Whether `waiting_receivers` has an entry.
+    /// Whether a receiver waits, in `first_receiver` or in `waiting_receivers`.
     receiver_waits: Cell<bool>,
+    /// Who began to wait when nobody else did; in most channels nobody else ever does.
+    first_receiver: Cell<Option<Waiter>>,
+    /// Those who began after it.
     waiting_receivers: RefCell<VecDeque<Waiter>>,
     /// In order of tickets. Who has left the list of an open channel without dropping its ticket has
     /// been promised a place.
@@ -85,6 +88,7 @@ impl<T> Shared<T> {
             senders: Cell::new(1),
             mode: Cell::new(Mode::Open),
             receiver_waits: Cell::new(false),
+            first_receiver: Cell::new(None),
             waiting_receivers: RefCell::new(VecDeque::new()),
             waiting_senders: RefCell::new(VecDeque::new()),
             next_ticket: Cell::new(Ticket::POLLED_BY_HAND.0 + 1),
@@ -266,59 +270,96 @@ impl<T> Shared<T> {
         Ok(into.len() - before)
     }
 
-    /// Takes what `take` finds, or waits for it. `None`: nothing will come.
+    /// Waits, when `take` has found nothing; what comes meanwhile is taken. `None`: nothing will come.
     pub(super) fn poll_recv<R>(
         &self,
         ticket: Ticket,
         cx: &mut Context<'_>,
-        mut take: impl FnMut(&Self) -> Result<R, TryRecvError>,
+        take: impl FnOnce(&Self) -> Result<R, TryRecvError>,
     ) -> Poll<Option<R>> {
         // Cloned before the look, because a waker's clone may be anybody's code.
         let waker = cx.waker().clone();
-        match take(self) {
-            Ok(taken) => Poll::Ready(Some(taken)),
-            Err(TryRecvError::Disconnected) => Poll::Ready(None),
-            Err(TryRecvError::Empty) => {
-                drop(self.wait_to_receive(ticket, waker));
-                Poll::Pending
-            }
+        if self.len() > 0 || self.is_closed() {
+            return Poll::Ready(take(self).ok());
         }
+        drop(self.wait_to_receive(ticket, waker));
+        Poll::Pending
     }
 
     /// Stores who is woken by the next value. Returns a waker to drop.
-    fn wait_to_receive(&self, ticket: Ticket, waker: Waker) -> Option<Waker> {
-        let mut waiting = self.waiting_receivers.borrow_mut();
-        if let Some(stored) = waiting.iter_mut().find(|waiter| waiter.ticket == ticket) {
-            return Some(std::mem::replace(&mut stored.waker, waker));
+    fn wait_to_receive(&self, ticket: Ticket, waker: Waker) -> Option<Waiter> {
+        let waiter = Waiter { ticket, waker };
+        if !self.receiver_waits.replace(true) {
+            return self.first_receiver.replace(Some(waiter));
         }
-        waiting.push_back(Waiter { ticket, waker });
-        self.receiver_waits.set(true);
+        self.wait_with_others(waiter)
+    }
+
+    #[cold]
+    fn wait_with_others(&self, waiter: Waiter) -> Option<Waiter> {
+        let first = self.first_receiver.take();
+        if first.as_ref().is_some_and(|first| first.ticket == waiter.ticket) {
+            self.first_receiver.set(Some(waiter));
+            return first;
+        }
+        self.first_receiver.set(first);
+        let mut waiting = self.waiting_receivers.borrow_mut();
+        if let Some(stored) = waiting.iter_mut().find(|stored| stored.ticket == waiter.ticket) {
+            return Some(std::mem::replace(stored, waiter));
+        }
+        waiting.push_back(waiter);
         None
     }
 
     /// A receiver stops waiting. Returns a waker to drop.
+    #[inline]
     pub(super) fn receive_no_more(&self, ticket: Ticket) -> Option<Waiter> {
-        if !self.receiver_waits.get() {
-            return None;
+        if self.receiver_waits.get() { self.leave(ticket) } else { None }
+    }
+
+    fn leave(&self, ticket: Ticket) -> Option<Waiter> {
+        let first = self.first_receiver.take();
+        if first.as_ref().is_some_and(|first| first.ticket == ticket) {
+            self.receiver_waits.set(!self.waiting_receivers.borrow().is_empty());
+            return first;
         }
+        self.first_receiver.set(first);
         let mut waiting = self.waiting_receivers.borrow_mut();
         let at = waiting.iter().position(|waiter| waiter.ticket == ticket)?;
         let left = waiting.remove(at);
-        self.receiver_waits.set(!waiting.is_empty());
+        self.note_waiting(&waiting);
         left
     }
 
-    /// Wakes all who wait to receive: one will have the value, and the others wait again. The list keeps
-    /// its memory.
-    #[cold]
+    /// Sets `receiver_waits` to the truth, `waiting` being those who are not the first.
+    fn note_waiting(&self, waiting: &VecDeque<Waiter>) {
+        let first = self.first_receiver.take();
+        self.receiver_waits.set(first.is_some() || !waiting.is_empty());
+        self.first_receiver.set(first);
+    }
+
+    /// Wakes all who wait to receive: one will have the value, and the others wait again.
     fn wake_receivers(&self) {
-        let count = self.waiting_receivers.borrow().len();
-        wake_all((0..count).map_while(|_| {
+        let first = self.first_receiver.take();
+        let others = self.waiting_receivers.borrow().len();
+        self.receiver_waits.set(others > 0);
+        if others > 0 {
+            self.wake_more(first, others);
+        } else if let Some(first) = first {
+            first.waker.wake();
+        }
+    }
+
+    /// Wakes `first`, then as many as were there. The list keeps its memory.
+    #[cold]
+    fn wake_more(&self, first: Option<Waiter>, others: usize) {
+        let others = (0..others).map_while(|_| {
             let mut waiting = self.waiting_receivers.borrow_mut();
-            let first = waiting.pop_front();
-            self.receiver_waits.set(!waiting.is_empty());
-            first.map(|waiter| waiter.waker)
-        }));
+            let next = waiting.pop_front();
+            self.note_waiting(&waiting);
+            next
+        });
+        wake_all(first.into_iter().chain(others).map(|waiter| waiter.waker));
     }
 
     #[cold]
@@ -329,6 +370,7 @@ impl<T> Shared<T> {
         self.limit.set(0);
         self.receiver_waits.set(false);
         let mut waiting = self.waiting_senders.take();
+        waiting.extend(self.first_receiver.take());
         waiting.append(&mut self.waiting_receivers.borrow_mut());
         wake_all(waiting.into_iter().map(|waiter| waiter.waker));
     }
