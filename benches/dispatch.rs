@@ -9,7 +9,8 @@
 //!   from there to the poll of the last task is `poll`, a poll without a wake. Each is charged one
 //!   reading of the clock, which is half a nanosecond for each of 64 tasks. No tick is in these figures, so
 //!   they are not taken again with a system.
-//! - `spawn_poll_join`: tasks that are ready at their first poll, in batches of 1,000.
+//! - `spawn_poll_join`: tasks that are ready at their first poll, in batches of 1,000, boxed and in slots of
+//!   a slab.
 //! - `waker`: a clone and its drop.
 //! - `world`: an access that does nothing, beside a direct call that does nothing.
 //!
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::{ResMut, Resource, World};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use onbeat::{Runtime, Tick, WorldCtx, spawn_boxed, yield_now};
+use onbeat::{Runtime, Tick, WorldCtx, spawn_boxed, spawn_slab, yield_now};
 
 const TASKS: [usize; 3] = [1, 64, 1_024];
 const BATCH: usize = 1_000;
@@ -59,7 +60,7 @@ impl Stage {
     fn run<T>(self, future: impl Future<Output = T>) -> T {
         let mut world = World::new();
         world.init_resource::<Counter>();
-        let mut runtime = Runtime::new(&mut world);
+        let mut runtime = Runtime::builder(&mut world).slab_unbounded::<128>(BATCH).build();
         if let Self::OneSystem = self {
             runtime.schedule(Tick).add_systems(count);
         }
@@ -189,27 +190,49 @@ fn spawn_poll_join(c: &mut Criterion) {
     let mut group = c.benchmark_group("spawn_poll_join");
     group.throughput(Throughput::Elements(1));
     for stage in Stage::ALL {
-        group.bench_function(BenchmarkId::new("boxed", stage.name()), |b| {
-            b.iter_custom(|iterations| {
-                let batches = (iterations as usize).div_ceil(BATCH);
-                let elapsed = stage.run(async {
-                    spawn_and_join(WARM_UP).await;
-                    spawn_and_join(batches).await
+        for memory in [Memory::Boxed, Memory::Slab] {
+            group.bench_function(BenchmarkId::new(memory.name(), stage.name()), |b| {
+                b.iter_custom(|iterations| {
+                    let batches = (iterations as usize).div_ceil(BATCH);
+                    let elapsed = stage.run(async {
+                        spawn_and_join(memory, WARM_UP).await;
+                        spawn_and_join(memory, batches).await
+                    });
+                    part(elapsed, iterations, batches * BATCH)
                 });
-                part(elapsed, iterations, batches * BATCH)
             });
-        });
+        }
     }
     group.finish();
 }
 
-async fn spawn_and_join(batches: usize) -> Duration {
+/// Where a task's future stands.
+#[derive(Clone, Copy)]
+enum Memory {
+    Boxed,
+    Slab,
+}
+
+impl Memory {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Boxed => "boxed",
+            Self::Slab => "slab",
+        }
+    }
+}
+
+async fn spawn_and_join(memory: Memory, batches: usize) -> Duration {
     let mut handles = Vec::with_capacity(BATCH);
     let start = Instant::now();
     for _ in 0..batches {
         for index in 0..BATCH as u64 {
             let captured = [index; 8];
-            handles.push(spawn_boxed(async move { black_box(&captured)[7] }));
+            let task = async move { black_box(&captured)[7] };
+            handles.push(match memory {
+                Memory::Boxed => spawn_boxed(task),
+                Memory::Slab => spawn_slab(task),
+            });
         }
         for handle in handles.drain(..) {
             black_box(handle.await);

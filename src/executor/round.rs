@@ -47,19 +47,22 @@ impl Executor {
     #[inline(never)]
     pub(crate) fn rounds(&self, budget: u64) -> u64 {
         let start = self.ready.start();
-        let most = budget.min(u64::from(u32::MAX)) as u32;
-        let polled = || self.ready.start().wrapping_sub(start);
+        let last = start.wrapping_add(budget.min(u64::from(u32::MAX)) as u32);
         let pass = || {
-            while !self.is_stopped() && polled() < most && !self.ready.is_empty() {
-                let waiting = self.ready.end().wrapping_sub(self.ready.start());
-                let end = self.ready.start().wrapping_add(waiting.min(most - polled()));
+            while !self.is_stopped() {
+                let head = self.ready.start();
+                let waiting = self.ready.end().wrapping_sub(head);
+                let end = head.wrapping_add(waiting.min(last.wrapping_sub(head)));
+                if head == end {
+                    return;
+                }
                 if self.has_details() { self.poll_noting(end) } else { self.poll_before(end) }
             }
         };
         while let Err(payload) = catch_unwind(AssertUnwindSafe(pass)) {
             self.contain(payload);
         }
-        polled().into()
+        self.ready.start().wrapping_sub(start).into()
     }
 
     /// Polls those who come first, whatever the budget.

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::question::{Contender, Question, Role};
+use crate::question::{Contender, Question, Role, Unit};
 
 const BATCH: usize = 64;
 const CAPACITY: usize = 1 << 16;
@@ -76,6 +76,7 @@ pub(crate) fn questions(messages: usize) -> Vec<Question> {
                     Contender::new("onbeat", Role::Shown, move || onbeat(batches, len)),
                 ],
                 note: Some(NOTE),
+                unit: Unit::default(),
             });
         }
     }

@@ -12,7 +12,7 @@ use bevy_ecs::prelude::World;
 use nexus_async_rt::channel as nexus;
 use nexus_rt::WorldBuilder;
 
-use crate::question::{Contender, Question, Reach, Role};
+use crate::question::{Contender, Question, Reach, Role, Unit};
 
 /// Places of a channel, and values in a batch.
 const PLACES: usize = 64;
@@ -24,7 +24,14 @@ const BATCHES: &str = "\
 /// Every question about channels. A pass is `values` values.
 pub(crate) fn questions(values: usize) -> Vec<Question> {
     let batches = values.div_ceil(PLACES);
-    vec![local(batches), spsc(batches), mpsc(batches), ping_pong(values / 16)]
+    vec![
+        local(batches),
+        spsc(batches),
+        mpsc(batches),
+        ping_pong(values / 16),
+        ping_pong_between_threads(values / 16),
+        burst(batches * PLACES),
+    ]
 }
 
 fn question(what: &str, operations: usize, contenders: Vec<Contender>) -> Question {
@@ -34,6 +41,7 @@ fn question(what: &str, operations: usize, contenders: Vec<Contender>) -> Questi
         operations,
         contenders,
         note,
+        unit: Unit::default(),
     }
 }
 
@@ -147,10 +155,10 @@ macro_rules! rounds {
     ($rounds:expr, $channel:path, $spawn:path, $end:ident, |$received:ident| $value:expr) => {{
         let rounds: usize = $rounds;
         async move {
-            #[allow(unused_mut, reason = "tokio receives through `&mut`")]
-            let (there, mut from_here) = $channel(1);
-            #[allow(unused_mut, reason = "tokio receives through `&mut`")]
-            let (back, mut from_there) = $channel(1);
+            #[allow(unused_mut, reason = "some ends are used through `&mut`")]
+            let (mut there, mut from_here) = $channel(1);
+            #[allow(unused_mut, reason = "some ends are used through `&mut`")]
+            let (mut back, mut from_there) = $channel(1);
             let $end = $spawn(async move {
                 for _ in 0..rounds {
                     let $received = from_here.recv().await;
@@ -186,19 +194,10 @@ fn ping_pong(rounds: usize) -> Question {
                 received.expect("it was sent")
             }))
         }),
-        Contender::new("onbeat mpsc", Role::Shown, move || {
-            onbeat_thread(rounds!(rounds, ours::mpsc::channel, spawn_boxed, other, |received| {
+        Contender::new("tokio LocalRuntime, mpsc", Role::Shown, move || {
+            tokio_thread(rounds!(rounds, tokio_mpsc::channel, spawn_local, other, |received| {
                 received.expect("it was sent")
             }))
-        }),
-        Contender::new("tokio LocalRuntime, mpsc", Role::Shown, move || {
-            let runtime = ::tokio::runtime::Builder::new_current_thread()
-                .build_local(::tokio::runtime::LocalOptions::default())
-                .expect("the process may open an epoll descriptor");
-            let work = rounds!(rounds, tokio_mpsc::channel, spawn_local, other, |received| {
-                received.expect("it was sent")
-            });
-            runtime.block_on(async move { spawn_local(work).await.expect("it does not panic") })
         }),
     ];
     Question {
@@ -206,7 +205,118 @@ fn ping_pong(rounds: usize) -> Question {
         operations: rounds,
         contenders,
         note: None,
+        unit: Unit::default(),
     }
+}
+
+/// The channels that reach other threads, between tasks of one.
+fn ping_pong_between_threads(rounds: usize) -> Question {
+    let contenders = vec![
+        Contender::new("nexus spsc", Role::Reference, move || {
+            nexus_thread(rounds!(
+                rounds,
+                nexus::spsc::channel,
+                nexus_async_rt::spawn_boxed,
+                other,
+                |received| received.expect("it was sent")
+            ))
+        }),
+        Contender::new("onbeat spsc", Role::Shown, move || {
+            onbeat_thread(rounds!(rounds, ours::spsc::channel, spawn_boxed, other, |received| {
+                received.expect("it was sent")
+            }))
+        }),
+        Contender::new("nexus mpsc", Role::Shown, move || {
+            nexus_thread(rounds!(
+                rounds,
+                nexus::mpsc::channel,
+                nexus_async_rt::spawn_boxed,
+                other,
+                |received| received.expect("it was sent")
+            ))
+        }),
+        Contender::new("onbeat mpsc", Role::Shown, move || {
+            onbeat_thread(rounds!(rounds, ours::mpsc::channel, spawn_boxed, other, |received| {
+                received.expect("it was sent")
+            }))
+        }),
+    ];
+    Question {
+        title: "two tasks, ping-pong over spsc and mpsc, a round".to_owned(),
+        operations: rounds,
+        contenders,
+        note: None,
+        unit: Unit::default(),
+    }
+}
+
+/// One task sends `$values` values as fast as there is room, and another one receives them.
+macro_rules! burst {
+    ($values:expr, $channel:path, $spawn:path, |$received:ident| $value:expr) => {{
+        let values: usize = $values;
+        async move {
+            #[allow(unused_mut, reason = "some ends are used through `&mut`")]
+            let (mut sender, mut receiver) = $channel(PLACES);
+            let start = Instant::now();
+            let sending = $spawn(async move {
+                for value in 0..values {
+                    assert!(sender.send(value).await.is_ok(), "the other task receives it");
+                }
+            });
+            for value in 0..values {
+                let $received = receiver.recv().await;
+                assert_eq!($value, value);
+            }
+            let _ = sending.await;
+            start.elapsed()
+        }
+    }};
+}
+
+/// A contender of nexus, or of onbeat, in [`burst`].
+macro_rules! bursting {
+    ($name:literal, $role:expr, $values:expr, $thread:path, $channel:path, $spawn:path) => {{
+        let values: usize = $values;
+        Contender::new($name, $role, move || {
+            $thread(burst!(values, $channel, $spawn, |got| got.expect("it was sent")))
+        })
+    }};
+}
+
+fn burst(values: usize) -> Question {
+    use nexus_async_rt::spawn_boxed as on_nexus;
+
+    let shown = Role::Shown;
+    let contenders = vec![
+        bursting!(
+            "nexus local",
+            Role::Reference,
+            values,
+            nexus_thread,
+            nexus::local::channel,
+            on_nexus
+        ),
+        bursting!("onbeat local", shown, values, onbeat_thread, ours::local::channel, spawn_boxed),
+        bursting!("nexus spsc", shown, values, nexus_thread, nexus::spsc::channel, on_nexus),
+        bursting!("onbeat spsc", shown, values, onbeat_thread, ours::spsc::channel, spawn_boxed),
+        bursting!("nexus mpsc", shown, values, nexus_thread, nexus::mpsc::channel, on_nexus),
+        bursting!("onbeat mpsc", shown, values, onbeat_thread, ours::mpsc::channel, spawn_boxed),
+        bursting!("tokio mpsc", shown, values, tokio_thread, tokio_mpsc::channel, spawn_local),
+    ];
+    Question {
+        title: "two tasks, a burst through 64 places, a value".to_owned(),
+        operations: values,
+        contenders,
+        note: None,
+        unit: Unit::default(),
+    }
+}
+
+fn tokio_thread(work: impl Future<Output = Duration> + 'static) -> Duration {
+    let runtime = ::tokio::runtime::Builder::new_current_thread()
+        .build_local(::tokio::runtime::LocalOptions::default())
+        .expect("the process may open an epoll descriptor");
+    runtime.block_on(async move { spawn_local(work).await.expect("it does not panic") })
 }
 
 fn onbeat_thread(work: impl Future<Output = Duration> + 'static) -> Duration {

@@ -1,14 +1,21 @@
-//! The same work on onbeat, nexus-async-rt, tokio, async-executor and bevy, interleaved in one
+//! The same work on onbeat, nexus-async-rt, tokio, async-executor, compio and bevy, interleaved in one
 //! process on one core, printed as nanoseconds an operation and as ratios.
 
 mod async_executor;
 mod bytes;
 mod channels;
+mod compio;
+mod counting;
 mod floor;
+mod foreign;
+mod latency;
+mod lifecycle;
 mod nexus;
 mod onbeat;
 mod question;
 mod questions;
+mod slab;
+mod spawning;
 mod systems;
 mod table;
 mod tokio;
@@ -55,6 +62,10 @@ struct Arguments {
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 
+    /// Print a Markdown table.
+    #[arg(long)]
+    markdown: bool,
+
     /// Run on this core instead of the last one.
     #[arg(long, value_name = "ID")]
     core: Option<usize>,
@@ -70,12 +81,14 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  cargo run --release                        every question, about a minute
+  cargo run --release                        every question, some minutes
+  cargo run --release -- --markdown          the same as the table that the README shows
   cargo run --release -- --quick             what CI runs
   cargo run --release -- --only 'self-wake, 64'
   cargo run --release -- --only tick --rounds 101
 
 Notes:
+  Questions about two threads use two cores: the other thread is pinned to the first one.
   The driver that spawns and joins is a spawned task in every contender.
   nexus and onbeat get the same tasks_per_cycle, large enough for all tasks of a question.
   With 1 task, tokio's spinner is polled as often as the task: that row pays for two polls.
@@ -111,10 +124,17 @@ fn run(arguments: &Arguments) -> Result<Vec<Answer>, String> {
     let watchdog = Watchdog::start(Duration::from_secs(arguments.hang_after));
     let core = pin(arguments.core)?;
     println!("core {core}, {rounds} rounds, ns an operation\n");
+    if arguments.markdown {
+        println!("{}", table::MARKDOWN_HEAD);
+    }
     let mut all = Vec::new();
     for question in &mut questions {
         let answer = measure(question, rounds, &watchdog);
-        println!("{}", table::render(&answer));
+        if arguments.markdown {
+            print!("{}", table::markdown(&answer));
+        } else {
+            println!("{}", table::render(&answer));
+        }
         all.push(answer);
     }
     Ok(all)

@@ -14,6 +14,18 @@ pub(crate) struct Question {
     pub(crate) contenders: Vec<Contender>,
     /// What a reader of the table must know, printed under it.
     pub(crate) note: Option<&'static str>,
+    /// What the figures count.
+    pub(crate) unit: Unit,
+}
+
+/// What a figure counts. A pass gives bytes as so many nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Unit {
+    /// Nanoseconds an operation.
+    #[default]
+    Nanoseconds,
+    /// Bytes an operation.
+    Bytes,
 }
 
 /// One runtime in one configuration.
@@ -95,6 +107,8 @@ pub(crate) struct Answer {
     pub(crate) title: String,
     /// What a reader of the table must know.
     pub(crate) note: Option<&'static str>,
+    /// What the figures count.
+    pub(crate) unit: Unit,
     /// A figure for each contender, in the order of the question.
     pub(crate) figures: Vec<Figure>,
 }
@@ -134,6 +148,7 @@ pub(crate) fn measure(question: &mut Question, rounds: usize, watchdog: &Watchdo
     Answer {
         title: question.title.clone(),
         note: question.note,
+        unit: question.unit,
         figures: (0..contenders).map(figure).collect(),
     }
 }
@@ -184,6 +199,7 @@ mod tests {
                 }),
             ],
             note: None,
+            unit: Unit::default(),
         };
         let figures = measure(&mut question, 4, &Watchdog::start(Duration::from_secs(60))).figures;
         assert_eq!(figures[1].ratio, 0.5);

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::question::{Contender, Question, Reach, Role};
+use crate::question::{Contender, Question, Reach, Role, Unit};
 use crate::systems::{self, Systems};
 use crate::work::Work;
-use crate::{async_executor, bytes, channels, floor, nexus, onbeat, tokio, wheels};
+use crate::{
+    async_executor, bytes, channels, compio, floor, foreign, latency, lifecycle, nexus, onbeat,
+    spawning, tokio, wheels,
+};
 
 /// How much work a pass is, so that it takes some ten milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -14,15 +17,30 @@ pub(crate) struct Size {
     batches: usize,
     ticks: usize,
     timers: usize,
+    /// Wakes from another thread, each of them some microseconds.
+    foreign: usize,
+    runtimes: usize,
 }
 
 impl Size {
     /// For figures.
-    pub(crate) const FULL: Self =
-        Self { polls: 400_000, batches: 100, ticks: 100_000, timers: 100_000 };
+    pub(crate) const FULL: Self = Self {
+        polls: 400_000,
+        batches: 100,
+        ticks: 100_000,
+        timers: 100_000,
+        foreign: 500,
+        runtimes: 100,
+    };
     /// To see that everything runs.
-    pub(crate) const QUICK: Self =
-        Self { polls: 40_000, batches: 10, ticks: 10_000, timers: 10_000 };
+    pub(crate) const QUICK: Self = Self {
+        polls: 40_000,
+        batches: 10,
+        ticks: 10_000,
+        timers: 10_000,
+        foreign: 50,
+        runtimes: 10,
+    };
 }
 
 const OWN_YIELD: &str = "\
@@ -39,7 +57,7 @@ nexus does not take a timer out when its sleep is dropped: it does less, and wha
 /// Every question, in the order in which it is asked.
 pub(crate) fn all(size: Size) -> Vec<Question> {
     let mut questions = Vec::new();
-    for (tasks, reach) in [(1, Some(0.55)), (64, Some(0.35)), (1_024, None)] {
+    for (tasks, reach) in [(1, Some(0.50)), (64, Some(0.30)), (1_024, None)] {
         let work = Work::SelfWake { tasks, wakes: size.polls / tasks };
         let title = format!("poll after a self-wake, {tasks} task{}", plural(tasks));
         for mut question in parking_and_spinning(&title, work, reach) {
@@ -54,17 +72,24 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
             questions.push(question);
         }
     }
-    let work = Work::Yield { tasks: 64, yields: size.polls / 64 };
-    for mut question in parking_and_spinning("yield_now, 64 tasks", work, None) {
-        question.note = Some(OWN_YIELD);
-        questions.push(question);
+    for tasks in [1, 64, 1_024, 10_000] {
+        let work = Work::Yield { tasks, yields: size.polls / tasks };
+        let title = format!("yield_now, {tasks} task{}", plural(tasks));
+        for mut question in parking_and_spinning(&title, work, None) {
+            question.note = Some(OWN_YIELD);
+            questions.push(question);
+        }
     }
+    questions.extend(wakers(size));
     let work = Work::SpawnJoin { batches: size.batches, size: 1_000 };
     questions.extend(parking_and_spinning(
         "spawn, poll, join, boxed, batches of 1,000",
         work,
-        Some(0.6),
+        Some(0.5),
     ));
+    questions.extend(spawning::questions(size.batches));
+    questions.extend(memory());
+    questions.extend(lifecycle::questions(size.runtimes, size.ticks));
     for (systems, count) in [(Systems::None, 0), (Systems::One, 1), (Systems::Eight, 8)] {
         questions.push(tick(systems, count, size.ticks));
     }
@@ -72,7 +97,45 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
     questions.extend(wheels::questions(size.timers));
     questions.extend(channels::questions(size.polls));
     questions.extend(bytes::questions(size.polls));
+    questions.extend(foreign::questions(size.foreign));
+    questions.extend(latency::questions(size.foreign * 20));
     questions
+}
+
+/// What is asked of each runtime once.
+fn each(title: &str, work: Work, unit: Unit, has_timers: bool) -> Question {
+    let contender =
+        |name, role, run: fn(Work) -> Duration| Contender::new(name, role, move || run(work));
+    let mut contenders = vec![
+        contender("nexus", Role::Reference, nexus::parking),
+        contender("onbeat", Role::Shown, |work| onbeat::parking(Systems::None, work)),
+        contender("tokio LocalRuntime", Role::Shown, tokio::defaults),
+    ];
+    if !has_timers {
+        contenders.extend([
+            contender("async-executor LocalExecutor", Role::Shown, async_executor::run),
+            contender("compio-executor", Role::Shown, compio::run),
+        ]);
+    }
+    let (title, operations) = (title.to_owned(), work.operations());
+    Question { title, operations, contenders, note: None, unit }
+}
+
+fn wakers(size: Size) -> [Question; 2] {
+    let wake = Work::WakeByRef { tasks: 64, rounds: size.polls / 64 };
+    let clone = Work::CloneWaker { clones: size.polls };
+    [
+        each("wake by reference of a parked task", wake, Unit::default(), false),
+        each("clone and drop of a waker", clone, Unit::default(), false),
+    ]
+}
+
+fn memory() -> [Question; 2] {
+    let waiting = |sleep| Work::Memory { tasks: 10_000, sleep };
+    [
+        each("bytes a sleeping task, of 10,000", waiting(true), Unit::Bytes, true),
+        each("bytes a task that is pending, of 10,000", waiting(false), Unit::Bytes, false),
+    ]
 }
 
 fn plural(count: usize) -> &'static str {
@@ -96,6 +159,7 @@ fn parking_and_spinning(title: &str, work: Work, reach: Option<f64>) -> [Questio
         }),
         contender("tokio LocalRuntime", Role::Shown, tokio::defaults),
         contender("async-executor LocalExecutor", Role::Shown, async_executor::run),
+        contender("compio-executor, no driver", Role::Shown, compio::run),
     ];
     let spinning = vec![
         contender("nexus block_on_busy", Role::Reference, nexus::spinning),
@@ -114,12 +178,14 @@ fn parking_and_spinning(title: &str, work: Work, reach: Option<f64>) -> [Questio
             operations,
             contenders: parking,
             note: None,
+            unit: Unit::default(),
         },
         Question {
             title: format!("{title}, spinning"),
             operations,
             contenders: spinning,
             note: None,
+            unit: Unit::default(),
         },
     ]
 }
@@ -137,6 +203,7 @@ fn sleep(sleeps: usize) -> Question {
             contender("tokio", Role::Shown, tokio::defaults),
         ],
         note: Some(UNCANCELLED),
+        unit: Unit::default(),
     }
 }
 
@@ -168,5 +235,5 @@ fn tick(systems: Systems, count: usize, ticks: usize) -> Question {
             .push(Contender::new("mio poll alone", Role::Shown, move || floor::mio_poll(ticks)));
     }
     let title = format!("tick with {count} small system{}", plural(count));
-    Question { title, operations: ticks, contenders, note: None }
+    Question { title, operations: ticks, contenders, note: None, unit: Unit::default() }
 }

@@ -2,17 +2,48 @@
 
 use std::fmt::Write as _;
 
-use crate::question::{Answer, Figure, Reach, Role};
+use crate::question::{Answer, Figure, Reach, Role, Unit};
+
+/// A line of a Markdown table for each contender of a question.
+pub(crate) fn markdown(answer: &Answer) -> String {
+    let reference = reference(answer);
+    let mut text = String::new();
+    for figure in &answer.figures {
+        line(
+            &mut text,
+            format_args!(
+                "| {} | {} | {:.1} | {:.1} | {:.2} | {} |",
+                answer.title,
+                figure.name,
+                figure.median_ns,
+                figure.min_ns,
+                figure.ratio,
+                verdict(figure, reference)
+            ),
+        );
+    }
+    text
+}
+
+/// What stands over the lines of [`markdown`].
+pub(crate) const MARKDOWN_HEAD: &str = "\
+| question | contender | median | least | ratio | |
+|---|---|---:|---:|---:|---|";
+
+fn reference(answer: &Answer) -> &'static str {
+    let is_reference = |figure: &&Figure| figure.role == Role::Reference;
+    answer.figures.iter().find(is_reference).map_or("the reference", |figure| figure.name)
+}
 
 /// One question as a table, a line for each contender, in the order of the question.
 pub(crate) fn render(answer: &Answer) -> String {
-    let reference = answer
-        .figures
-        .iter()
-        .find(|figure| figure.role == Role::Reference)
-        .map_or("the reference", |figure| figure.name);
+    let reference = reference(answer);
     let mut text = format!("{}\n", answer.title);
-    line(&mut text, format_args!("{:<42}{:>10}{:>10}{:>9}", "", "median ns", "min ns", "ratio"));
+    let (median, min) = match answer.unit {
+        Unit::Nanoseconds => ("median ns", "min ns"),
+        Unit::Bytes => ("bytes", "least"),
+    };
+    line(&mut text, format_args!("{:<42}{median:>10}{min:>10}{:>9}", "", "ratio"));
     for figure in &answer.figures {
         line(
             &mut text,
@@ -46,7 +77,7 @@ fn verdict(figure: &Figure, reference: &str) -> String {
     };
     match figure.role {
         Role::Reference => "the reference".to_owned(),
-        Role::Shown if figure.ratio > 1.0 => format!("slower than {reference}"),
+        Role::Shown if figure.ratio > 1.0 => format!("above {reference}"),
         Role::Shown => String::new(),
         Role::Judged(Reach::Ratio(most)) => format!("reach <= {most:.2}: {answer}"),
         Role::Judged(Reach::AboveReference(most)) => {
@@ -89,7 +120,12 @@ mod tests {
     }
 
     fn answer(figures: &[Figure]) -> Answer {
-        Answer { title: "a question".to_owned(), note: Some("a note"), figures: figures.to_vec() }
+        Answer {
+            title: "a question".to_owned(),
+            note: Some("a note"),
+            unit: Unit::default(),
+            figures: figures.to_vec(),
+        }
     }
 
     #[test]
@@ -108,10 +144,23 @@ mod tests {
         let answer = answer(&figures);
         let text = render(&answer);
         assert!(text.contains("1.25  reach <= 0.35: NO"), "{text}");
-        assert!(text.contains("slower than peer"), "{text}");
+        assert!(text.contains("above peer"), "{text}");
         assert_eq!(
             summary(&[answer]),
             "0 of 1 bars hold (figure / bar): -\n1 missed: a question, ours (3.57)"
+        );
+    }
+
+    #[test]
+    fn markdown_has_a_line_for_each_contender_and_says_who_lost() {
+        let figures = [
+            figure("peer", Role::Reference, 1.0),
+            figure("ours", Role::Judged(Reach::Ratio(0.35)), 1.25),
+        ];
+        assert_eq!(
+            markdown(&answer(&figures)),
+            "| a question | peer | 100.0 | 100.0 | 1.00 | the reference |\n\
+             | a question | ours | 125.0 | 125.0 | 1.25 | reach <= 0.35: NO |\n"
         );
     }
 

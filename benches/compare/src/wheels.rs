@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hierarchical_hash_wheel_timer::IdOnlyTimerEntry;
 use hierarchical_hash_wheel_timer::wheels::cancellable::QuadWheelWithOverflow;
 
-use crate::question::{Contender, Question, Reach, Role};
+use crate::question::{Contender, Question, Reach, Role, Unit};
 use crate::tokio;
 
 #[path = "../../../src/timer/wheel/mod.rs"]
@@ -71,7 +71,7 @@ fn question(live: usize, name: &str, cancel: Cancel, operations: usize) -> Quest
         Cancel::Same => NOTE_SAME,
     };
     let title = format!("wheel, {what}, {name} live");
-    Question { title, operations, contenders, note: Some(note) }
+    Question { title, operations, contenders, note: Some(note), unit: Unit::default() }
 }
 
 /// A structure that timers are put into and taken out of.

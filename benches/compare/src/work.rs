@@ -4,11 +4,15 @@
 //! and tokio write an eventfd for each wake of their root future; a driver in the root would charge
 //! them for a system call that no question here asks about.
 
+use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::hint::black_box;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use crate::counting::Counting;
 
 /// What a contender offers the work: how it starts a task on its thread, and how a task of it yields.
 pub(crate) trait Host: Clone + 'static {
@@ -49,6 +53,25 @@ pub(crate) enum Work {
         /// Sleeps in a pass.
         sleeps: usize,
     },
+    /// `rounds` times: wake `tasks` parked tasks by reference. The time of the wakes alone.
+    WakeByRef {
+        /// Tasks that are woken.
+        tasks: usize,
+        /// Wakes of each task.
+        rounds: usize,
+    },
+    /// So many clones of a task's waker, each of them dropped.
+    CloneWaker {
+        /// Clones in a pass.
+        clones: usize,
+    },
+    /// The bytes that are allocated for `tasks` tasks that wait, as so many nanoseconds.
+    Memory {
+        /// Tasks alive at once.
+        tasks: usize,
+        /// They sleep for an hour; else they are pending for ever.
+        sleep: bool,
+    },
     /// `batches` times: spawn `size` tasks that are ready at their first poll, then join them all.
     SpawnJoin {
         /// Batches in a pass.
@@ -65,6 +88,9 @@ impl Work {
             Self::SelfWake { tasks, wakes } => tasks * wakes,
             Self::Yield { tasks, yields } => tasks * yields,
             Self::Sleep { sleeps } => sleeps,
+            Self::WakeByRef { tasks, rounds } => tasks * rounds,
+            Self::CloneWaker { clones } => clones,
+            Self::Memory { tasks, .. } => tasks,
             Self::SpawnJoin { batches, size } => batches * size,
         }
     }
@@ -75,8 +101,11 @@ impl Work {
     /// do its work in a warmer cache than the others.
     pub(crate) fn tasks_per_cycle(self) -> usize {
         let alive = match self {
-            Self::SelfWake { tasks, .. } | Self::Yield { tasks, .. } => tasks,
-            Self::Sleep { .. } => 1,
+            Self::SelfWake { tasks, .. }
+            | Self::Yield { tasks, .. }
+            | Self::WakeByRef { tasks, .. }
+            | Self::Memory { tasks, .. } => tasks,
+            Self::Sleep { .. } | Self::CloneWaker { .. } => 1,
             Self::SpawnJoin { size, .. } => size,
         };
         // The driver is one more.
@@ -89,6 +118,12 @@ impl Work {
             Self::SelfWake { tasks, wakes } => Self::SelfWake { tasks, wakes: wakes.div_ceil(16) },
             Self::Yield { tasks, yields } => Self::Yield { tasks, yields: yields.div_ceil(16) },
             Self::Sleep { sleeps } => Self::Sleep { sleeps: sleeps.div_ceil(16) },
+            Self::WakeByRef { tasks, rounds } => {
+                Self::WakeByRef { tasks, rounds: rounds.div_ceil(16) }
+            }
+            Self::CloneWaker { clones } => Self::CloneWaker { clones: clones.div_ceil(16) },
+            // What the first tasks of a runtime need is the question.
+            Self::Memory { sleep, .. } => Self::Memory { tasks: 0, sleep },
             Self::SpawnJoin { batches, size } => {
                 Self::SpawnJoin { batches: batches.div_ceil(16), size }
             }
@@ -107,6 +142,9 @@ async fn run_once<H: Host>(host: &H, work: Work) -> Duration {
         Work::SelfWake { tasks, wakes } => together(host, tasks, || wake_itself(wakes)).await,
         Work::Yield { tasks, yields } => together(host, tasks, || yield_often::<H>(yields)).await,
         Work::Sleep { sleeps } => sleep_and_drop::<H>(sleeps).await,
+        Work::WakeByRef { tasks, rounds } => wake_by_ref(host, tasks, rounds).await,
+        Work::CloneWaker { clones } => clone_waker(clones).await,
+        Work::Memory { tasks, sleep } => memory(host, tasks, sleep).await,
         Work::SpawnJoin { batches, size } => spawn_join(host, batches, size).await,
     }
 }
@@ -167,6 +205,75 @@ async fn spawn_join<H: Host>(host: &H, batches: usize, size: usize) -> Duration 
     let expected = batches as u64 * (0..size as u64).sum::<u64>();
     assert_eq!(sum, expected, "every task must give its own output");
     elapsed
+}
+
+async fn wake_by_ref<H: Host>(host: &H, tasks: usize, rounds: usize) -> Duration {
+    let wakers = Rc::new(RefCell::new(Vec::with_capacity(tasks)));
+    let polls = Rc::new(Cell::new(0));
+    let handles: Vec<_> = (0..tasks)
+        .map(|_| {
+            let (wakers, polls) = (Rc::clone(&wakers), Rc::clone(&polls));
+            let mut left = rounds + 1;
+            host.spawn(poll_fn(move |cx| {
+                if left > rounds {
+                    wakers.borrow_mut().push(cx.waker().clone());
+                }
+                polls.set(polls.get() + 1);
+                left -= 1;
+                if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+            }))
+        })
+        .collect();
+    let mut elapsed = Duration::ZERO;
+    for round in 0..=rounds {
+        while polls.get() < tasks * (round + 1) {
+            SelfWake::default().await;
+        }
+        if round < rounds {
+            let wakers = wakers.borrow();
+            let start = Instant::now();
+            for waker in wakers.iter() {
+                waker.wake_by_ref();
+            }
+            elapsed += start.elapsed();
+        }
+    }
+    for handle in handles {
+        handle.await;
+    }
+    elapsed
+}
+
+async fn clone_waker(clones: usize) -> Duration {
+    poll_fn(|cx| {
+        let start = Instant::now();
+        for _ in 0..clones {
+            drop(black_box(black_box(cx.waker()).clone()));
+        }
+        Poll::Ready(start.elapsed())
+    })
+    .await
+}
+
+async fn memory<H: Host>(host: &H, tasks: usize, sleep: bool) -> Duration {
+    let polled = Rc::new(Cell::new(0));
+    let mut handles = Vec::with_capacity(tasks);
+    let bytes = Counting::start();
+    for _ in 0..tasks {
+        let polled = Rc::clone(&polled);
+        handles.push(host.spawn(async move {
+            polled.set(polled.get() + 1);
+            if sleep {
+                H::sleep(Duration::from_secs(3_600)).await;
+            } else {
+                pending::<()>().await;
+            }
+        }));
+    }
+    while polled.get() < tasks {
+        SelfWake::default().await;
+    }
+    Duration::from_nanos(bytes.allocated())
 }
 
 /// Wakes its own task and is pending once: what `yield_now` is in most runtimes.

@@ -271,6 +271,9 @@ impl<T> Shared<T> {
     }
 
     /// Waits, when `take` has found nothing; what comes meanwhile is taken. `None`: nothing will come.
+    ///
+    /// Never inlined, so that who finds a value saves no registers for this.
+    #[inline(never)]
     pub(super) fn poll_recv<R>(
         &self,
         ticket: Ticket,
