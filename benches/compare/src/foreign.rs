@@ -70,9 +70,7 @@ impl Meeting {
         thread::spawn(move || {
             pin_to_first_core();
             for _ in 0..rounds {
-                while !meeting.waits.swap(false, Ordering::AcqRel) {
-                    spin_loop();
-                }
+                spin_until(|| meeting.waits.swap(false, Ordering::AcqRel).then_some(()));
                 let since = Instant::now();
                 while since.elapsed() < SETTLE {
                     spin_loop();
@@ -91,6 +89,20 @@ impl Meeting {
         let waker = waker.expect("who waits has left a waker");
         self.stamp();
         waker.wake();
+    }
+}
+
+/// Spins until `look` finds something. Gives its core away where it spins for long, because then the
+/// machine has more threads than cores, and the other thread may wait for this one's.
+pub(crate) fn spin_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    loop {
+        for _ in 0..10_000 {
+            if let Some(found) = look() {
+                return found;
+            }
+            spin_loop();
+        }
+        thread::yield_now();
     }
 }
 
@@ -133,12 +145,7 @@ fn raw_flag(rounds: usize) -> Duration {
     let mut sum = Duration::ZERO;
     for _ in 0..rounds {
         meeting.waits.store(true, Ordering::Release);
-        sum += loop {
-            if let Some(latency) = meeting.arrive() {
-                break latency;
-            }
-            spin_loop();
-        };
+        sum += spin_until(|| meeting.arrive());
     }
     thread.join().expect("the thread that wakes does not panic");
     sum

@@ -1,6 +1,5 @@
 //! A value through a channel to another thread, and one back: a round, for who spins and for who sleeps.
 
-use std::hint::spin_loop;
 use std::sync::mpsc as of_std;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use onbeat::channel as ours;
 use tokio::sync::mpsc as of_tokio;
 
-use crate::foreign::pin_to_first_core;
+use crate::foreign::{pin_to_first_core, spin_until};
 use crate::question::{Contender, Question, Reach, Role, Unit};
 
 const PLACES: usize = 64;
@@ -43,16 +42,6 @@ fn rounds(
     let elapsed = start.elapsed();
     other.join().expect("the other thread does not panic");
     elapsed
-}
-
-/// Asks until there is a value.
-fn spin<T>(mut receive: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(value) = receive() {
-            return value;
-        }
-        spin_loop();
-    }
 }
 
 /// A contender of two channels made by `$channel`, with `$send` and `$receive` for their ends.
@@ -101,7 +90,7 @@ fn spsc_spinning(times: usize) -> Vec<Contender> {
             times,
             rtrb::RingBuffer::new(PLACES),
             |end: &mut rtrb::Producer<usize>, value| end.push(value).expect("there is room"),
-            |end: &mut rtrb::Consumer<usize>| spin(|| end.pop().ok())
+            |end: &mut rtrb::Consumer<usize>| spin_until(|| end.pop().ok())
         ),
         contender!(
             "onbeat spsc",
@@ -109,7 +98,7 @@ fn spsc_spinning(times: usize) -> Vec<Contender> {
             times,
             ours::spsc::channel(PLACES),
             |end: &mut ours::spsc::Sender<usize>, value| end.try_send(value).expect("room"),
-            |end: &mut ours::spsc::Receiver<usize>| spin(|| end.try_recv().ok())
+            |end: &mut ours::spsc::Receiver<usize>| spin_until(|| end.try_recv().ok())
         ),
     ]
 }
@@ -122,7 +111,7 @@ fn mpsc_spinning(times: usize) -> Vec<Contender> {
             times,
             crossbeam_channel::bounded(PLACES),
             |end: &mut crossbeam_channel::Sender<usize>, value| end.try_send(value).expect("room"),
-            |end: &mut crossbeam_channel::Receiver<usize>| spin(|| end.try_recv().ok())
+            |end: &mut crossbeam_channel::Receiver<usize>| spin_until(|| end.try_recv().ok())
         ),
         contender!(
             "onbeat mpsc",
@@ -130,7 +119,7 @@ fn mpsc_spinning(times: usize) -> Vec<Contender> {
             times,
             ours::mpsc::channel(PLACES),
             |end: &mut ours::mpsc::Sender<usize>, value| end.try_send(value).expect("room"),
-            |end: &mut ours::mpsc::Receiver<usize>| spin(|| end.try_recv().ok())
+            |end: &mut ours::mpsc::Receiver<usize>| spin_until(|| end.try_recv().ok())
         ),
         contender!(
             "kanal bounded",
@@ -138,7 +127,7 @@ fn mpsc_spinning(times: usize) -> Vec<Contender> {
             times,
             kanal::bounded(PLACES),
             |end: &mut kanal::Sender<usize>, value| assert!(end.try_send(value).expect("open")),
-            |end: &mut kanal::Receiver<usize>| spin(|| end.try_recv().ok().flatten())
+            |end: &mut kanal::Receiver<usize>| spin_until(|| end.try_recv().ok().flatten())
         ),
         contender!(
             "tokio mpsc",
@@ -146,7 +135,7 @@ fn mpsc_spinning(times: usize) -> Vec<Contender> {
             times,
             of_tokio::channel(PLACES),
             |end: &mut of_tokio::Sender<usize>, value| end.try_send(value).expect("room"),
-            |end: &mut of_tokio::Receiver<usize>| spin(|| end.try_recv().ok())
+            |end: &mut of_tokio::Receiver<usize>| spin_until(|| end.try_recv().ok())
         ),
     ]
 }

@@ -19,6 +19,8 @@ pub(crate) struct Size {
     timers: usize,
     /// Wakes from another thread, each of them some microseconds.
     foreign: usize,
+    /// Messages to another thread and back.
+    rounds: usize,
     runtimes: usize,
 }
 
@@ -30,6 +32,7 @@ impl Size {
         ticks: 100_000,
         timers: 100_000,
         foreign: 500,
+        rounds: 10_000,
         runtimes: 100,
     };
     /// To see that everything runs.
@@ -38,7 +41,8 @@ impl Size {
         batches: 10,
         ticks: 10_000,
         timers: 10_000,
-        foreign: 50,
+        foreign: 5,
+        rounds: 20,
         runtimes: 10,
     };
 }
@@ -98,7 +102,7 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
     questions.extend(channels::questions(size.polls));
     questions.extend(bytes::questions(size.polls));
     questions.extend(foreign::questions(size.foreign));
-    questions.extend(latency::questions(size.foreign * 20));
+    questions.extend(latency::questions(size.rounds));
     questions
 }
 
