@@ -118,8 +118,14 @@
 //! *Timers are exact.* A hierarchical wheel with a heap for what is near; a timer never fires early,
 //! leaves the wheel when its future is dropped, and costs nothing while it waits.
 //!
-//! *One thread, one clock.* Under [`ClockMode::Virtual`] nothing sleeps: when no task can run, time jumps
-//! to the next timer, and two runs of a program see the same times.
+//! *One thread, one clock.* All time comes from one place, and is the machine's or virtual. Under
+//! [`ClockMode::Virtual`] nothing sleeps: time stands still while a task can run, and jumps to the next
+//! timer or beat when none can; [`VirtualClock`] moves it, paces it against real time, stops it. The same
+//! program on the same input polls the same tasks at the same times in the same order, and a running hash
+//! of all polls ([`RuntimeBuilder::poll_hash`]) says so: a backtest runs the code that trades. Only work
+//! that is counted ([`ExternalWork`], [`Handle`], sockets) holds virtual time still. A program that can
+//! never go on, that makes no progress, or that another thread wakes without being counted, ends with an
+//! error that names its tasks ([`TickError`]).
 //!
 //! # Features
 //!
@@ -174,8 +180,8 @@ pub use task::{
 };
 pub use timer::{
     After, Backoff, BackoffBuilder, Elapsed, Exhausted, Interval, Jitter, MissedTickBehavior,
-    Sleep, Timeout, after, after_delay, event_time, interval, interval_at, precise_now, sleep,
-    sleep_until, timeout, timeout_at,
+    Sleep, Timeout, VirtualClock, after, after_delay, event_time, interval, interval_at,
+    precise_now, sleep, sleep_until, timeout, timeout_at, utc_now,
 };
 pub use world::{
     AccessError, BeforeStage, Despawned, EntityChanged, EntityCtx, EntityGone, EntityOccurrence,

@@ -80,7 +80,7 @@ impl Details {
 }
 
 impl Executor {
-    /// Whether every task has a row, and each poll is noted.
+    /// Whether every task has a row.
     #[inline]
     pub(crate) fn has_details(&self) -> bool {
         self.details.on || cfg!(feature = "tracing")
@@ -122,11 +122,16 @@ impl Executor {
         let serial = self.table.get(index).map_or(0, |slot| slot.serial.get());
         let before = self.polls.get();
         self.details.noted.set(None);
+        self.watch_before(index, serial);
         #[cfg(feature = "tracing")]
         self.in_span(index, serial, poll);
         #[cfg(not(feature = "tracing"))]
         poll();
-        if self.polls.get() != before {
+        if self.polls.get() == before {
+            return;
+        }
+        self.watch_after(index, serial);
+        if self.has_details() {
             let wait = self.details.noted.take();
             self.details.row(index, |row| {
                 if row.serial == serial {
@@ -164,6 +169,12 @@ impl Executor {
     pub(super) fn close_span(&self, index: SlotIndex) {
         let span = self.details.row(index, |row| row.span.take());
         drop(span);
+    }
+
+    /// The name that the task was given.
+    pub(super) fn given_name(&self, slot: SlotIndex, serial: u64) -> Option<Cow<'static, str>> {
+        let rows = self.details.rows.borrow();
+        rows.get(slot.0 as usize).filter(|row| row.serial == serial)?.name.clone()
     }
 
     /// The tasks that have not ended, the root future not among them.

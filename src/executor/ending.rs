@@ -22,6 +22,7 @@ impl Executor {
             self.forget(payload);
             return;
         };
+        self.watch_panic(slot);
         let is_root = index == self.root.get();
         let torn = self.torn_in_poll.get() == self.polls.get();
         let leaves = is_root || self.leaves(torn);

@@ -1,6 +1,6 @@
 //! What the holder of a task's identity may do.
 
-use std::{panic::Location, task::Waker};
+use std::task::Waker;
 
 use super::{
     CancelReason, Executor, Joined,
@@ -96,17 +96,5 @@ impl Executor {
             Stage::Future | Stage::Busy | Stage::Ending | Stage::Claimed => {}
         }
         joiner
-    }
-
-    /// Where each task that has not ended was spawned, and the type of its future.
-    pub(crate) fn each_task(&self, mut each: impl FnMut(&'static str, &'static Location<'static>)) {
-        for index in 1..self.table.len() {
-            if let Some(slot) = self.table.get(SlotIndex(index))
-                && slot.cell.stage() == Stage::Future
-                && SlotIndex(index) != self.root.get()
-            {
-                each(slot.cell.name(), slot.spawned_at.get());
-            }
-        }
     }
 }

@@ -11,6 +11,8 @@
 
 #![expect(unsafe_code, reason = "pages that are never freed are reached by pointer")]
 
+use std::{cell::Cell, ptr};
+
 use super::sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, fence};
 
 /// Wakes the owner out of its wait for events.
@@ -53,6 +55,19 @@ pub(crate) struct Inbox {
     pages: [AtomicPtr<Page>; PAGES],
     /// What ends the owner's sleep. `None` in an inbox that no runtime owns.
     unpark: Mutex<Option<Box<dyn Unpark>>>,
+    /// The thread of an owner that wants to know who wakes its tasks from other threads; 0 for none.
+    watched_by: AtomicU64,
+    /// The first key that was woken so since the owner last asked; 0 for none.
+    stranger: AtomicU64,
+}
+
+thread_local! {
+    static HERE: Cell<u8> = const { Cell::new(0) };
+}
+
+/// This thread, among those that run now; never 0.
+fn here() -> u64 {
+    HERE.with(|here| ptr::from_ref(here).addr() as u64)
 }
 
 impl Inbox {
@@ -60,8 +75,10 @@ impl Inbox {
         let inbox = Self {
             summary: AtomicU64::new(0),
             parked: AtomicBool::new(false),
-            pages: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
+            pages: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
             unpark: Mutex::new(None),
+            watched_by: AtomicU64::new(0),
+            stranger: AtomicU64::new(0),
         };
         inbox.ensure(0);
         inbox
@@ -74,9 +91,34 @@ impl Inbox {
         self.drain(&mut Drain::default(), usize::MAX, |_| {});
     }
 
+    /// The owner, which calls this, wants to know who wakes its tasks from other threads.
+    pub(crate) fn watch_strangers(&self) {
+        self.stranger.store(0, Ordering::Relaxed);
+        self.watched_by.store(here(), Ordering::Relaxed);
+    }
+
+    /// `word` is the key of a task that is about to be woken. Noted before the wake, so that an owner that
+    /// has seen the wake knows of it.
+    pub(crate) fn note_stranger(&self, word: u64) {
+        let owner = self.watched_by.load(Ordering::Relaxed);
+        if owner != 0 && owner != here() {
+            // The first is kept: one is enough to say what is wrong.
+            let _ = self.stranger.compare_exchange(0, word, Ordering::Release, Ordering::Relaxed);
+        }
+    }
+
+    /// The key of a task that another thread has woken, or is about to wake, since the last call.
+    pub(crate) fn take_stranger(&self) -> Option<u64> {
+        if self.stranger.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        Some(self.stranger.swap(0, Ordering::Acquire))
+    }
+
     /// Takes the inbox from its owner. Wakes may still come; they set bits that nobody reads.
     pub(crate) fn close(&self) {
         self.parked.store(false, Ordering::SeqCst);
+        self.watched_by.store(0, Ordering::Relaxed);
         let unpark = self.unpark.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         drop(unpark);
     }

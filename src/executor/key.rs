@@ -37,6 +37,13 @@ pub(crate) struct Generation(u32);
 impl Generation {
     pub(crate) const FIRST: Self = Self(1);
 
+    /// With what the slots of a runtime begin. A runtime's number is used again; the next runtime of that
+    /// number begins elsewhere, so that keys of the one before name none of its tasks.
+    pub(crate) fn of_runtime(serial: u64) -> Self {
+        let spread = serial.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - GENERATION_BITS);
+        Self((spread as u32).max(Self::FIRST.0))
+    }
+
     pub(crate) fn next(self) -> Self {
         if self.0 == GENERATION_MASK as u32 { Self::FIRST } else { Self(self.0 + 1) }
     }

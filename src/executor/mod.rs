@@ -7,7 +7,7 @@
 //! - [`inbox`]: wakes from other threads, over [`sync`]'s atomics, found through [`registry`];
 //! - [`table`]: slots; [`ring`]: those that are ready;
 //! - [`queue`], [`round`], [`ending`], [`handle`]: the executor's operations, along the drawing below;
-//! - [`details`]: what is known of tasks for those who look; [`spans`]: what a collector of traces sees;
+//! - [`details`]: what is known of tasks for those who look; [`watch`]: what is noted of polls; [`spans`]: what a collector of traces sees;
 //! - [`memory`]: what a slot's future and output live in, taken from [`pool`], which has blocks of its own
 //!   and the slots of a [`slab`]; [`slots`]: tasks in the slab;
 //! - [`keep`]: what a task keeps beside its future.
@@ -51,6 +51,7 @@ pub(crate) mod spans;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod waker;
+mod watch;
 
 use std::{
     cell::{Cell, RefCell},
@@ -62,12 +63,13 @@ use std::{
 use details::Details;
 use inbox::{Drain, Inbox};
 use keep::Keeping;
-use key::{RuntimeId, SlotIndex, TaskIdentity};
+use key::{Generation, RuntimeId, SlotIndex, TaskIdentity};
 use memory::Payload;
 use pool::Pool;
 use registry::Registration;
 use ring::Ring;
 use table::Table;
+use watch::Watch;
 
 /// What happens when a task panics.
 ///
@@ -194,6 +196,7 @@ pub(crate) struct Executor {
     forgotten_payloads: Cell<u64>,
     on_task_panic: OnTaskPanic,
     details: Details,
+    watch: Watch,
     /// The poll in which a panic last unwound out of a `with_world` closure.
     torn_in_poll: Cell<u64>,
     propagate: Cell<Option<Payload>>,
@@ -209,10 +212,12 @@ impl Executor {
         on_task_panic: OnTaskPanic,
         pool: Pool,
         details: bool,
+        hashes: bool,
     ) -> Self {
+        let first = Generation::of_runtime(registration.serial);
         let executor = Self {
             registration,
-            table: Table::new(),
+            table: Table::new(first),
             pool,
             ready: Ring::new(),
             deferred: Ring::new(),
@@ -240,6 +245,7 @@ impl Executor {
             forgotten_payloads: Cell::new(0),
             on_task_panic,
             details: Details::new(details),
+            watch: Watch::new(details, hashes),
             torn_in_poll: Cell::new(0),
             propagate: Cell::new(None),
             stopped: Cell::new(false),

@@ -31,7 +31,7 @@ impl Executor {
         let end = start.wrapping_add(count as u32);
         while !self.is_stopped()
             && let Err(payload) = catch_unwind(AssertUnwindSafe(|| {
-                if self.has_details() { self.poll_noting(end) } else { self.poll_before(end) }
+                if self.notes_polls() { self.poll_noting(end) } else { self.poll_before(end) }
             }))
         {
             self.contain(payload);
@@ -100,7 +100,7 @@ impl Executor {
             }
             if slot.flags().has(Flags::ABORTED) {
                 self.release(index, slot);
-            } else if self.has_details() {
+            } else if self.notes_polls() {
                 self.noting(index, || self.poll_slot(index, slot));
             } else {
                 self.poll_slot(index, slot);

@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{
-    key::{Key, RuntimeId, SLOTS_MAX, SlotIndex, TaskIdentity},
+    key::{Generation, Key, RuntimeId, SLOTS_MAX, SlotIndex, TaskIdentity},
     memory::TaskCell,
 };
 
@@ -127,6 +127,8 @@ pub(crate) struct Table {
     /// Slots in the pages, slot 0 included.
     len: Cell<u32>,
     free: Cell<u32>,
+    /// With what each slot begins.
+    first: Generation,
 }
 
 /// Every one of the 2^24 slots is taken.
@@ -134,9 +136,13 @@ pub(crate) struct Table {
 pub(crate) struct TableFull;
 
 impl Table {
-    pub(crate) fn new() -> Self {
-        let table =
-            Self { pages: UnsafeCell::new(Vec::new()), len: Cell::new(0), free: Cell::new(END) };
+    pub(crate) fn new(first: Generation) -> Self {
+        let table = Self {
+            pages: UnsafeCell::new(Vec::new()),
+            len: Cell::new(0),
+            free: Cell::new(END),
+            first,
+        };
         table.add_page();
         table
     }
@@ -217,6 +223,7 @@ impl Table {
         let first = start.max(1);
         for index in (first..start + PAGE as u32).rev() {
             let slot = self.get(SlotIndex(index)).expect("the page was added above");
+            slot.cell.generation.set(self.first);
             slot.word.set(self.free.replace(index).into());
         }
     }

@@ -73,6 +73,7 @@ fn wake_elsewhere(key: Key, here: Option<RuntimeId>) {
 #[inline(never)]
 fn wake_foreign(key: Key) {
     if let Some(inbox) = registry::inbox(key.runtime()) {
+        inbox.note_stranger(key.word());
         inbox.wake(key.slot().0);
     }
 }

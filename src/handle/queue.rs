@@ -35,6 +35,8 @@ pub(crate) struct Remote {
     jobs: Mutex<VecDeque<Job>>,
     /// What holds virtual time still: see [`ExternalWork`](super::ExternalWork).
     external: AtomicUsize,
+    /// How often something began to hold it.
+    holds: AtomicUsize,
 }
 
 impl Remote {
@@ -44,6 +46,7 @@ impl Remote {
             closed: AtomicBool::new(false),
             jobs: Mutex::default(),
             external: AtomicUsize::new(0),
+            holds: AtomicUsize::new(0),
         }
     }
 
@@ -97,6 +100,7 @@ impl Remote {
 
     pub(super) fn hold(&self) {
         self.external.fetch_add(1, Ordering::Relaxed);
+        self.holds.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The loop looks again whether anything is left to wait for.
@@ -104,6 +108,12 @@ impl Remote {
         if self.external.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.wake();
         }
+    }
+
+    /// Differs after something began to hold virtual time still, whether it still does or not. What begins
+    /// does so on the runtime's own thread.
+    pub(crate) fn holds(&self) -> usize {
+        self.holds.load(Ordering::Relaxed)
     }
 
     /// Whether something outside the program holds virtual time still.

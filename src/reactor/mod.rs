@@ -111,6 +111,11 @@ impl Reactor {
         self.registrations.borrow().len()
     }
 
+    /// Differs after a source was registered, whether it still is or not.
+    pub(crate) fn registered(&self) -> u32 {
+        self.next_generation.get()
+    }
+
     pub(crate) fn events_seen(&self) -> u64 {
         self.events_seen.get()
     }
@@ -315,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_coarse_wait_leaves_the_rest_and_a_precise_one_does_not() {
-        let clock = Clock::new(ClockMode::Real);
+        let clock = Clock::new(ClockMode::Real, std::time::SystemTime::UNIX_EPOCH);
         for (reactor, at_least_us) in reactors().into_iter().zip([2_500, 2_000]) {
             let before_ns = clock.precise_ns();
             assert_eq!(reactor.wait(Some(Duration::from_micros(2_500))).unwrap(), 0);

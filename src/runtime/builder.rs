@@ -1,8 +1,10 @@
-//! The options of a runtime. Those that say when its thread runs what are in [`driving`].
+//! The options of a runtime. Those that say when its thread runs what are in [`driving`], those of
+//! the virtual clock in [`timing`].
 
 mod driving;
+mod timing;
 
-use std::{cell::Cell, fmt, io, panic::Location, sync::Arc};
+use std::{cell::Cell, fmt, io, panic::Location, sync::Arc, time::SystemTime};
 
 use bevy_ecs::{schedule::InternedScheduleLabel, schedule::ScheduleLabel, world::World};
 
@@ -16,6 +18,7 @@ use super::{
     stage::{EndOfTick, Stages, Tick},
     tick::{Before, Budgets, FrameLoop},
     tick_time::{TickTime, Times},
+    virtually::{TURNS_WITHOUT_PROGRESS, Virtually},
 };
 use crate::{
     clock::{Clock, ClockMode},
@@ -72,6 +75,9 @@ pub struct RuntimeBuilder<'w> {
     task_details: bool,
     on_task_panic: OnTaskPanic,
     clock: ClockMode,
+    utc_epoch: SystemTime,
+    progress_limit: u64,
+    poll_hash: bool,
     pacing: Option<Pacing>,
     idle: Option<Idle>,
     pollers: Pollers,
@@ -96,6 +102,9 @@ impl<'w> RuntimeBuilder<'w> {
             task_details: false,
             on_task_panic: OnTaskPanic::default(),
             clock: ClockMode::default(),
+            utc_epoch: SystemTime::UNIX_EPOCH,
+            progress_limit: TURNS_WITHOUT_PROGRESS,
+            poll_hash: false,
             pacing: None,
             idle: None,
             pollers: Pollers::default(),
@@ -288,12 +297,6 @@ impl<'w> RuntimeBuilder<'w> {
         self
     }
 
-    /// Which clock the runtime runs by; the real one by default.
-    pub fn clock(mut self, mode: ClockMode) -> Self {
-        self.clock = mode;
-        self
-    }
-
     /// Makes the runtime.
     ///
     /// # Panics
@@ -325,14 +328,23 @@ impl<'w> RuntimeBuilder<'w> {
         })?;
         let reactor = Reactor::new(self.event_capacity, self.token_capacity)?;
         registration.inbox.open(reactor.unpark());
-        let executor =
-            Executor::new(registration, self.on_task_panic, self.pool()?, self.task_details);
+        if self.clock == ClockMode::Virtual {
+            registration.inbox.watch_strangers();
+        }
+        let executor = Executor::new(
+            registration,
+            self.on_task_panic,
+            self.pool()?,
+            self.task_details,
+            self.poll_hash,
+        );
         let tasks = self.queue_capacity + self.slab.map_or(0, |slab| slab.slots);
         executor.reserve(tasks.min(TASKS_MAX)).map_err(|_| {
             io::Error::other("queue_capacity is beyond the 16,777,215 tasks of a runtime")
         })?;
         executor.flush_with(lend::flush);
-        let core = OwnedCore::new(Core::new(executor, Clock::new(self.clock), reactor));
+        let core =
+            OwnedCore::new(Core::new(executor, Clock::new(self.clock, self.utc_epoch), reactor));
         if self.signal_handlers {
             core.get().install_signal_handlers()?;
         }
@@ -424,7 +436,9 @@ impl<'w> RuntimeBuilder<'w> {
             idle: Idle::Park,
             margin: Margin::default(),
             pollers: std::mem::take(&mut self.pollers),
-            timed: !self.fixed_steps.is_empty(),
+            timed: !self.fixed_steps.is_empty() || self.poll_hash,
+            hashes: self.poll_hash,
+            virtually: Virtually::new(self.progress_limit),
             time,
             turns_unpolled: Cell::new(0),
             polled_ns: Cell::new(0),
@@ -447,6 +461,9 @@ impl fmt::Debug for RuntimeBuilder<'_> {
             .field("task_details", &self.task_details)
             .field("on_task_panic", &self.on_task_panic)
             .field("clock", &self.clock)
+            .field("utc_epoch", &self.utc_epoch)
+            .field("progress_limit", &self.progress_limit)
+            .field("poll_hash", &self.poll_hash)
             .field("pacing", &self.pacing)
             .field("idle", &self.idle)
             .field("pollers", &self.pollers)

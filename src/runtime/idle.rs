@@ -7,6 +7,7 @@ use super::{
     pacing::{Due, Pacer},
     poller::Polled,
     tick::{Failure, FrameLoop},
+    virtually::Onward,
 };
 use crate::context::Core;
 
@@ -80,9 +81,11 @@ impl FrameLoop {
     /// Waits until something begins, and says what.
     #[inline]
     pub(super) fn wait(&mut self, core: &Core) -> Result<Due, Failure> {
-        if self.pacer.never_waits() {
-            if core.clock.is_virtual() { self.jump_or_tick(core) } else { Ok(Due::Tick) }
-        } else if matches!(self.pacer, Pacer::OnEvent) && self.has_work(core) {
+        if let Some(time) = core.clock.virtual_time() {
+            self.wait_virtually(core, time)
+        } else if self.pacer.never_waits()
+            || (matches!(self.pacer, Pacer::OnEvent) && self.has_work(core))
+        {
             Ok(Due::Tick)
         } else {
             self.wait_for_time(core)
@@ -94,7 +97,7 @@ impl FrameLoop {
     /// A wake-up that only moves timers on within the wheel is followed by more waiting: it is not a
     /// turn.
     #[inline(never)]
-    fn wait_for_time(&mut self, core: &Core) -> Result<Due, Failure> {
+    pub(super) fn wait_for_time(&mut self, core: &Core) -> Result<Due, Failure> {
         let mut happened = false;
         loop {
             let now_ns = core.clock.precise_ns();
@@ -116,12 +119,19 @@ impl FrameLoop {
                 happened = true;
                 continue;
             }
-            if core.clock.is_virtual() && !self.waits_outside(core) {
-                self.jump(core, polled.may_park, [timer_ns, step_ns])?;
-                continue;
+            let left_ns = if let Some(time) = core.clock.virtual_time() {
+                match self.go_on(core, time, polled.may_park, [timer_ns, step_ns])? {
+                    Onward::Again => continue,
+                    Onward::Wait(left_ns) => left_ns,
+                }
+            } else {
+                let next = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
+                next.map(|next_ns| next_ns.saturating_sub(now_ns))
+            };
+            happened = self.pause(core, polled.may_park, left_ns)?;
+            if let Some(time) = core.clock.virtual_time() {
+                self.step_time(core, time);
             }
-            let until_ns = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
-            happened = self.pause(core, polled.may_park, now_ns, until_ns)?;
         }
     }
 
@@ -131,17 +141,17 @@ impl FrameLoop {
     }
 
     /// Whether somebody waits for a tick.
-    fn wants_tick(&self, core: &Core) -> bool {
+    pub(super) fn wants_tick(&self, core: &Core) -> bool {
         !core.waits.is_empty() || core.looks.keeps_awake() || self.request.is_requested()
     }
 
     /// Whether a tick has something to do before any event.
-    fn has_work(&self, core: &Core) -> bool {
+    pub(super) fn has_work(&self, core: &Core) -> bool {
         self.has_turn_work(core) || self.wants_tick(core)
     }
 
     /// When the next fixed step asks for a tick. Beats are not asked: the step waits for the next.
-    fn next_step(&self) -> Option<u64> {
+    pub(super) fn next_step(&self) -> Option<u64> {
         if !self.stages.has_steps() || matches!(self.pacer, Pacer::Fixed(_)) {
             return None;
         }
@@ -150,7 +160,7 @@ impl FrameLoop {
 
     /// When to look at the timers again: under the virtual clock, which jumps there, exactly when the
     /// next is due.
-    fn next_timer(core: &Core, now_ns: u64) -> Option<u64> {
+    pub(super) fn next_timer(core: &Core, now_ns: u64) -> Option<u64> {
         let mut timers = core.timers.borrow_mut();
         if core.clock.is_virtual() {
             return timers.first_deadline();
@@ -163,55 +173,9 @@ impl FrameLoop {
         }
     }
 
-    /// Whether something outside the program may still happen, which holds virtual time still. A signal
-    /// may always come, and does not count.
-    fn waits_outside(&self, core: &Core) -> bool {
-        core.reactor.len() > usize::from(core.signals.get().is_some()) || core.remote.is_held()
-    }
-
-    /// A tick that nothing is waited for: under the virtual clock time goes on to the next timer, if
-    /// nothing can happen before it.
-    #[cold]
-    fn jump_or_tick(&mut self, core: &Core) -> Result<Due, Failure> {
-        if self.has_work(core) || self.waits_outside(core) || self.poll_pollers(core)?.did > 0 {
-            return Ok(Due::Tick);
-        }
-        match Self::next_timer(core, core.clock.precise_ns()) {
-            Some(timer_ns) => core.clock.jump_to(timer_ns),
-            // A system or a poller may count ticks, and wake somebody in one of them.
-            None if self.stages.any_systems() || !self.pollers.is_empty() => {}
-            None if matches!(self.pacer, Pacer::ByHand) => {}
-            None => return Err(Self::stuck(core).into()),
-        }
-        Ok(Due::Tick)
-    }
-
-    /// Moves the virtual clock to what comes next, timers and steps among it, where nothing can happen
-    /// before it.
-    fn jump(
-        &self,
-        core: &Core,
-        may_park: bool,
-        [timer_ns, step_ns]: [Option<u64>; 2],
-    ) -> Result<(), Failure> {
-        let next_ns = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
-        // A system may count ticks, and wake somebody in one of them; a poller that is to be called
-        // again may have something to do then.
-        let goes_on = timer_ns.is_some()
-            || !may_park
-            || (next_ns.is_some() && (self.stages.any_systems() || self.wants_tick(core)));
-        if !goes_on {
-            return Err(Self::stuck(core).into());
-        }
-        if let Some(next_ns) = next_ns {
-            core.clock.jump_to(next_ns);
-        }
-        Ok(())
-    }
-
     /// Before the thread waits, pollers are asked, whether it then parks or not. The turn that begins if
     /// they had something to do is theirs: it asks them again.
-    fn poll_pollers(&mut self, core: &Core) -> Result<Polled, Failure> {
+    pub(super) fn poll_pollers(&mut self, core: &Core) -> Result<Polled, Failure> {
         if self.pollers.is_empty() {
             return Ok(Polled::default().may_park());
         }
@@ -225,12 +189,8 @@ impl FrameLoop {
         &mut self,
         core: &Core,
         may_park: bool,
-        now_ns: u64,
-        until_ns: Option<u64>,
+        left_ns: Option<u64>,
     ) -> Result<bool, TickError> {
-        let left_ns = until_ns
-            .filter(|_| !core.clock.is_virtual())
-            .map(|until_ns| until_ns.saturating_sub(now_ns));
         match (self.idle, left_ns) {
             (Idle::Park | Idle::ParkThenSpin, _) if !may_park => Self::spin(core),
             (Idle::Spin, _) => Self::spin(core),
@@ -241,8 +201,9 @@ impl FrameLoop {
             (Idle::ParkThenSpin, Some(left_ns)) if left_ns <= self.margin.0 => Self::spin(core),
             (Idle::ParkThenSpin, Some(left_ns)) => {
                 let parked_ns = left_ns - self.margin.0;
+                let now_ns = core.clock.real_ns();
                 let happened = Self::park(core, Some(parked_ns))?;
-                let late_ns = core.clock.precise_ns().checked_sub(now_ns + parked_ns);
+                let late_ns = core.clock.real_ns().checked_sub(now_ns + parked_ns);
                 // A wait that something else ended says nothing about the operating system's timers.
                 if let (Some(late_ns), false) = (late_ns, happened || self.has_turn_work(core)) {
                     self.margin.adapt(late_ns);
@@ -275,12 +236,6 @@ impl FrameLoop {
 
     fn io(waited: std::io::Result<usize>) -> Result<bool, TickError> {
         waited.map(|events| events > 0).map_err(|error| TickError::Io(error.kind()))
-    }
-
-    fn stuck(core: &Core) -> TickError {
-        let mut tasks = Vec::new();
-        core.executor.each_task(|name, place| tasks.push(format!("{name} spawned at {place}")));
-        TickError::Stuck(tasks)
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! - [`tick`]: the loop contract, in its order;
 //! - [`pacing`]: when the next tick starts; [`idle`]: what the thread does until then, step 1 of the
-//!   contract;
+//!   contract; [`virtually`]: how time moves there under the virtual clock;
 //! - [`stage`]: the schedules that a tick runs, step 5, some of them in [`fixed_step`]s; and the end of a
 //!   tick, step 6;
 //! - [`remote`]: what other threads asked for, the end of step 2;
@@ -25,6 +25,7 @@ mod request;
 mod stage;
 mod tick;
 mod tick_time;
+mod virtually;
 
 use std::{
     fmt, io,
@@ -54,6 +55,7 @@ use crate::{
     shutdown::ShutdownHandle,
     stats::Stats,
     task::TaskInfo,
+    timer::virtual_clock::VirtualClock,
     world::lend::Lent,
 };
 
@@ -184,7 +186,7 @@ impl<'w> Runtime<'w> {
     ///
     /// With the panic of `future`, of a system, or of a task as [`OnTaskPanic`](crate::OnTaskPanic) says;
     /// the runtime can be used again afterwards. Also when the World was replaced in a `with_world`
-    /// closure, and, under the virtual clock, when nothing can ever happen again.
+    /// closure, and, under the virtual clock, when nothing can ever happen again: see [`TickError`].
     #[track_caller]
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
         self.block(future, Pacing::OnEvent, Idle::Park, Location::caller())
@@ -256,6 +258,7 @@ impl<'w> Runtime<'w> {
         let entered = Enter::new(core);
         let lent = Lent::new(world);
         frame.drive_by(Pacer::new(pacing));
+        frame.forget_turns(core);
         frame.idle = idle;
         let precision = core.reactor.keep_precision();
         let driven = core.executor.with_root(future, spawned_at, || {
@@ -350,6 +353,32 @@ impl<'w> Runtime<'w> {
     #[must_use]
     pub fn timer_count(&self) -> usize {
         self.core.get().timers.borrow().len()
+    }
+
+    /// The virtual clock, to be moved, paced and stopped. `None`: the runtime runs by the real one.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{ClockMode, Runtime};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::builder(&mut world).clock(ClockMode::Virtual).build();
+    /// let clock = rt.virtual_clock().unwrap();
+    /// let start = clock.now();
+    /// clock.advance(Duration::from_secs(5));
+    /// rt.tick().unwrap();
+    /// assert_eq!(clock.now() - start, Duration::from_secs(5));
+    /// ```
+    #[must_use]
+    pub fn virtual_clock(&self) -> Option<VirtualClock> {
+        VirtualClock::of(self.core.get())
+    }
+
+    /// The running hash of all polls, if [`poll_hash`](RuntimeBuilder::poll_hash) asked for it.
+    #[must_use]
+    pub fn poll_hash(&self) -> Option<u64> {
+        self.core.get().executor.poll_hash()
     }
 
     /// A handle that asks this runtime to stop, from any thread.
@@ -509,9 +538,22 @@ impl fmt::Debug for Runtime<'_> {
 pub enum TickError {
     /// The access at this place put another World in the place of the runtime's. No stage ran after it.
     WorldReplaced(&'static Location<'static>),
-    /// Under the virtual clock: no task can run, no timer is set, and nothing outside is waited for. The
-    /// tasks are named.
+    /// Under the virtual clock: no task can run, no timer is set or the clock is paused, and nothing
+    /// outside is waited for. The tasks are named.
     Stuck(Vec<String>),
+    /// Under the virtual clock: so many turns passed in one moment, with no external work to wait for. It
+    /// happens when a task wakes itself without end, a system asks for a tick in every tick, or a poller
+    /// always has work. See [`RuntimeBuilder::progress_limit`].
+    NoProgress {
+        /// Turns since time last moved.
+        turns: u64,
+        /// The tasks that the last of them polled.
+        tasks: Vec<String>,
+    },
+    /// Under the virtual clock: another thread woke this task, and no external work is counted, so the
+    /// wake would come at another time in every run. Hold an [`ExternalWork`](crate::ExternalWork) until
+    /// it has come.
+    ForeignWake(String),
     /// The operating system refused to wait for events.
     Io(io::ErrorKind),
 }
@@ -527,8 +569,22 @@ impl fmt::Display for TickError {
             Self::Stuck(tasks) => write!(
                 f,
                 "under the virtual clock nothing can ever happen again: no task is ready, no timer is \
-                 set, no I/O is registered; waiting: {}",
+                 set or the clock is paused, no I/O is registered; waiting: {}",
                 if tasks.is_empty() { "the root future".to_owned() } else { tasks.join(", ") }
+            ),
+            Self::NoProgress { turns, tasks } => write!(
+                f,
+                "virtual time has stood still for {turns} turns, and nothing outside is waited for; {}",
+                if tasks.is_empty() {
+                    "the last one polled no task: a system or a poller asks for more".to_owned()
+                } else {
+                    format!("the last one polled: {}", tasks.join(", "))
+                }
+            ),
+            Self::ForeignWake(task) => write!(
+                f,
+                "another thread woke a task under the virtual clock while no external work was \
+                 counted: hold an ExternalWork until the wake has come; woken: {task}"
             ),
             Self::Io(kind) => write!(f, "waiting for I/O events failed: {kind}"),
         }

@@ -25,6 +25,7 @@ use super::{
     request::TickRequest,
     stage::{EndOfTick, Stages},
     tick_time::{TickTime, Times},
+    virtually::Virtually,
 };
 use crate::{
     context::Core,
@@ -55,7 +56,10 @@ pub(super) struct FrameLoop {
     pub(super) pollers: Pollers,
     /// Every tick reads the clock as it begins, because its pacing or a stage depends on the time.
     pub(super) timed: bool,
+    /// Polls are hashed, with the number and the time of their tick.
+    pub(super) hashes: bool,
     pub(super) time: Arc<Times>,
+    pub(super) virtually: Virtually,
     /// Those who awaited the tick that begins, from the moment its number rises: whoever asks for the next
     /// tick from then on asks for the one after.
     pub(super) awaited: Vec<Option<Waker>>,
@@ -160,7 +164,7 @@ impl FrameLoop {
     /// The next ticks are driven by `pacer`.
     pub(super) fn drive_by(&mut self, pacer: Pacer) {
         self.pacer = pacer;
-        self.timed = self.pacer.is_timed() || self.stages.has_steps();
+        self.timed = self.pacer.is_timed() || self.stages.has_steps() || self.hashes;
     }
 
     /// The next tick is driven by `tick()`.
@@ -229,6 +233,8 @@ impl FrameLoop {
         core.turn.set(core.turn.get() + 1);
         if due == Due::Tick {
             self.begin_tick(core);
+        } else if self.hashes {
+            core.executor.stamp_polls(core.tick.get(), core.clock.now_ns());
         }
         core.timers.borrow().next_serial()
     }
@@ -252,6 +258,9 @@ impl FrameLoop {
         let start = self.pacer.start(frozen_ns);
         core.counters.beats_skipped.add(start.skipped);
         self.time.begin(core.tick.get(), start.nominal_ns, frozen_ns);
+        if self.hashes {
+            core.executor.stamp_polls(core.tick.get(), frozen_ns);
+        }
     }
 
     /// Step 2: mio's events and the wakes of other threads become wakes here, and pollers are called.

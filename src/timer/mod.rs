@@ -4,7 +4,8 @@
 //!
 //! - [`wheel`]: the timing wheel, a pure data structure;
 //! - [`sleep`](mod@sleep): the future that every other one here rests on;
-//! - [`timeout`](mod@timeout), [`after`](mod@after), [`interval`](mod@interval), [`backoff`]: built on it.
+//! - [`timeout`](mod@timeout), [`after`](mod@after), [`interval`](mod@interval), [`backoff`]: built on it;
+//! - [`virtual_clock`]: what moves virtual time.
 #![forbid(unsafe_code)]
 
 pub(crate) mod after;
@@ -12,15 +13,17 @@ pub(crate) mod backoff;
 pub(crate) mod interval;
 pub(crate) mod sleep;
 pub(crate) mod timeout;
+pub(crate) mod virtual_clock;
 pub(crate) mod wheel;
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 pub use after::{After, after, after_delay};
 pub use backoff::{Backoff, BackoffBuilder, Exhausted, Jitter};
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
+pub use virtual_clock::VirtualClock;
 
 use crate::context;
 
@@ -49,4 +52,33 @@ pub fn event_time() -> Instant {
 #[must_use]
 pub fn precise_now() -> Instant {
     context::current("precise_now()", |core| core.clock.instant(core.clock.precise_ns()))
+}
+
+/// The time of the turn in UTC: that of [`event_time`], the same for everything in the turn.
+///
+/// Under the real clock it is what the machine holds for UTC, which may be set, and so go back from one
+/// turn to the next: to measure time there is [`event_time`]. The machine is asked at the first question of
+/// a turn. Under the virtual clock it is [`utc_epoch`](crate::RuntimeBuilder::utc_epoch) and the time that
+/// has passed since the runtime was made.
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{ClockMode, Runtime, sleep, utc_now};
+/// use std::time::{Duration, SystemTime};
+///
+/// let mut world = World::new();
+/// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+///     sleep(Duration::from_secs(90)).await;
+///     let since = utc_now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+///     assert_eq!(since, Duration::from_secs(90));
+/// });
+/// ```
+#[track_caller]
+#[must_use]
+pub fn utc_now() -> SystemTime {
+    context::current("utc_now()", |core| core.clock.utc())
 }
