@@ -136,7 +136,7 @@ impl FrameLoop {
     }
 
     /// Whether tasks have something to do before any event.
-    fn has_turn_work(&self, core: &Core) -> bool {
+    pub(super) fn has_turn_work(&self, core: &Core) -> bool {
         core.executor.has_work() || !core.executor.inbox().is_empty()
     }
 

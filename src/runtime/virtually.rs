@@ -142,7 +142,8 @@ impl FrameLoop {
 
     /// A tick that nothing is waited for: time goes on to the next timer, if nothing can happen before it.
     fn jump_or_tick(&mut self, core: &Core, time: &VirtualTime) -> Result<Due, Failure> {
-        if self.has_work(core) || Self::waits_outside(core) || self.poll_pollers(core)?.did > 0 {
+        // Whoever wakes a task, then ends its work, is seen by one of the two in this order.
+        if Self::waits_outside(core) || self.has_work(core) || self.poll_pollers(core)?.did > 0 {
             return Ok(Due::Tick);
         }
         let timer_ns = Self::next_timer(core, time.now_ns());
@@ -168,6 +169,10 @@ impl FrameLoop {
     ) -> Result<Onward, Failure> {
         let next_ns = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
         let outside = Self::waits_outside(core);
+        // Whoever woke a task, then ended its work, did so after the inbox was last looked at.
+        if !outside && self.has_turn_work(core) {
+            return Ok(Onward::Again);
+        }
         // A system may count ticks, and wake somebody in one of them; a poller that is to be called
         // again may have something to do then.
         let comes = time.left_ns() > 0
