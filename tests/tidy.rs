@@ -117,7 +117,9 @@ const CLOCK_READS: &[&str] = &[
 
 /// Files beside src/clock.rs that read it, and why they may: no runtime of ours drives what they time.
 const CLOCK_EXCEPTIONS: &[(&str, &str)] = &[
+    ("src/channel/blocking.rs", "limits the wait of a plain thread, where no runtime is"),
     ("examples/trading_engine/engine/mod.rs", "tells how long a run took"),
+    ("examples/trading_engine/engine/summary.rs", "copies a duration of that name"),
     ("examples/trading_engine/exchange/mod.rs", "the venue is a thread with a loop of its own"),
     ("examples/trading_engine/exchange/pace.rs", "paces the venue's messages"),
     ("examples/virtual_hour.rs", "tells how little real time an hour took"),
