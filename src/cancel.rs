@@ -19,9 +19,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use pin_project_lite::pin_project;
 use slab::Slab;
 
-use crate::wakers::wake_all;
+use crate::{context, executor::details::Wait, wakers::wake_all};
+
+/// Lists with more places than this give their memory back when the last place is left.
+const PLACES_KEPT: usize = 64;
 
 /// Asks those who hold a clone of it, or of one of its children, to stop.
 ///
@@ -71,8 +75,10 @@ impl CancellationToken {
     /// Cancels this token and all below it. Whatever the caller wrote before is seen by who sees the
     /// cancellation.
     ///
-    /// When this returns, all of them are cancelled, and all who waited are woken. Cancelling again
-    /// changes nothing.
+    /// When this returns, all of them are cancelled, and all who waited are woken, by this call or by
+    /// another one that is under way. Cancelling again changes nothing. A waker may use the tokens, also
+    /// the one that woke it; one that panics keeps nobody asleep, and its panic goes on when all are
+    /// woken.
     pub fn cancel(&self) {
         wake_all(Node::cancel_all(&self.node));
     }
@@ -88,8 +94,68 @@ impl CancellationToken {
     /// # Cancellation
     ///
     /// Dropping the future takes its waker out of the token, and loses nothing.
+    /// It borrows nothing, so a task may own it. Polling it again allocates nothing.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{CancellationToken, Runtime, spawn};
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let token = CancellationToken::new();
+    ///     let task = spawn(token.cancelled());
+    ///     token.cancel();
+    ///     task.await;
+    /// });
+    /// ```
     pub fn cancelled(&self) -> Cancelled {
         Cancelled { node: self.node.clone(), place: None }
+    }
+
+    /// The same as [`cancelled`](Self::cancelled), which owns all that it needs.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future takes its waker out of the token, and loses nothing.
+    pub fn cancelled_owned(self) -> Cancelled {
+        self.cancelled()
+    }
+
+    /// Runs `future` until it completes, or until the token is cancelled: then it gives `None`, and
+    /// `future` is dropped with it.
+    ///
+    /// A token that is cancelled before the first poll wins, and `future` is not polled at all. After
+    /// that `future` is polled first: one that completes in the poll that sees the cancellation wins.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it drops `future`, and loses what that loses.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{CancellationToken, Runtime, sleep, spawn};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let token = CancellationToken::new();
+    ///     assert_eq!(token.run_until_cancelled(async { 7 }).await, Some(7));
+    ///     let quotes = spawn(token.run_until_cancelled(sleep(Duration::from_secs(3_600))));
+    ///     token.cancel();
+    ///     assert_eq!(quotes.await, None);
+    /// });
+    /// ```
+    pub fn run_until_cancelled<F: Future>(&self, future: F) -> RunUntilCancelled<F> {
+        RunUntilCancelled { future, cancelled: self.cancelled(), is_polled: false }
+    }
+
+    /// The same as [`run_until_cancelled`](Self::run_until_cancelled), which owns all that it needs.
+    ///
+    /// # Cancellation
+    ///
+    /// As there.
+    pub fn run_until_cancelled_owned<F: Future>(self, future: F) -> RunUntilCancelled<F> {
+        self.run_until_cancelled(future)
     }
 
     /// A guard that cancels the token when it is dropped, also by a panic.
@@ -156,7 +222,10 @@ impl Cancelled {
         if self.node.is_cancelled() {
             return None;
         }
-        self.node.lock().waiters.try_remove(place)
+        let mut links = self.node.lock();
+        let waker = links.waiters.try_remove(place);
+        give_back(&mut links.waiters);
+        waker
     }
 }
 
@@ -167,7 +236,9 @@ impl Future for Cancelled {
         if self.node.is_cancelled() {
             return Poll::Ready(());
         }
+        context::try_current(|core| core.executor.note_wait(Wait::Other("a cancellation")));
         if self.is_stored(cx.waker()) {
+            // Whoever cancels from here on wakes it.
             return Poll::Pending;
         }
         let waker = cx.waker().clone();
@@ -186,6 +257,37 @@ impl Drop for Cancelled {
 impl fmt::Debug for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cancelled").field("is_cancelled", &self.node.is_cancelled()).finish()
+    }
+}
+
+pin_project! {
+    /// The future of [`CancellationToken::run_until_cancelled`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it drops the inner future, and takes its waker out of the token.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct RunUntilCancelled<F> {
+        #[pin]
+        future: F,
+        cancelled: Cancelled,
+        is_polled: bool,
+    }
+}
+
+impl<F: Future> Future for RunUntilCancelled<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if !std::mem::replace(this.is_polled, true) && this.cancelled.node.is_cancelled() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        Pin::new(this.cancelled).poll(cx).map(|()| None)
     }
 }
 
@@ -243,6 +345,13 @@ struct Links {
     children: Slab<Weak<Node>>,
 }
 
+/// Frees what a crowd that has left needed.
+fn give_back<T>(list: &mut Slab<T>) {
+    if list.is_empty() && list.capacity() > PLACES_KEPT {
+        *list = Slab::new();
+    }
+}
+
 impl Node {
     fn new(parent: Option<Parent>, is_cancelled: bool) -> Arc<Self> {
         let cancelled = AtomicBool::new(is_cancelled);
@@ -259,6 +368,13 @@ impl Node {
         let child = Self::new(Some(link), false);
         entry.insert(Arc::downgrade(&child));
         child
+    }
+
+    /// A child is dropped.
+    fn leave(&self, place: usize) {
+        let mut links = self.lock();
+        links.children.try_remove(place);
+        give_back(&mut links.children);
     }
 
     fn is_cancelled(&self) -> bool {
@@ -293,7 +409,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let mut link = self.parent.take();
         while let Some(Parent { node, place }) = link {
-            node.lock().children.try_remove(place);
+            node.leave(place);
             link = Arc::into_inner(node).and_then(|mut parent| parent.parent.take());
         }
     }

@@ -93,12 +93,15 @@ impl Core {
         self.executor.note_spawn(task, self.clock.precise_ns(), name);
     }
 
-    /// Drops what futures and tasks left behind for others to wake, each under a guard.
+    /// Drops what futures and tasks left behind for others to wake, each under a guard; those who wait
+    /// for the shutdown, on any thread, learn that the runtime has gone.
     pub(crate) fn drop_wakers(&self) {
         let timers = self.timers.borrow_mut().drain();
         let mut waiting = self.waits.take_all();
         waiting.extend(self.looks.drain());
-        waiting.extend(self.shutdown.clear());
+        for waker in self.shutdown.end() {
+            self.executor.wake(waker);
+        }
         for waker in timers.into_iter().chain(waiting) {
             self.executor.guarded(|| drop(waker));
         }

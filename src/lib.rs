@@ -161,15 +161,15 @@ mod world;
 
 #[cfg(feature = "bevy_app")]
 pub use bevy::OnbeatPlugin;
-pub use cancel::{CancellationToken, Cancelled, DropGuard};
+pub use cancel::{CancellationToken, Cancelled, DropGuard, RunUntilCancelled};
 pub use clock::ClockMode;
 pub use executor::OnTaskPanic;
 pub use handle::{ExternalWork, Handle, RemoteJoin, RuntimeGone};
 pub use machine::Refusal;
 pub use net::IoHandle;
 pub use runtime::{
-    CatchUp, FixedRate, Idle, Pacing, Polled, Runtime, RuntimeBuilder, Tick, TickError,
-    TickRequest, TickTime,
+    CatchUp, FixedRate, Idle, Pacing, Polled, QuiesceTimeout, Runtime, RuntimeBuilder,
+    ShutdownStats, Tick, TickError, TickRequest, TickTime,
 };
 pub use shutdown::{ShutdownHandle, ShutdownSignal};
 pub use stats::{Phase, PhaseDuration, SAMPLE_INTERVAL, Stats, TickStats};

@@ -214,6 +214,98 @@ fn a_waiter_that_leaves_takes_nobodys_place() {
     });
 }
 
+#[test]
+fn a_signal_goes_to_any_thread_and_needs_no_runtime_there() {
+    fn anywhere<T: Send + Sync + Unpin + 'static>(_: &T) {}
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let rt = Runtime::new(&mut world);
+    let handle = rt.shutdown_handle();
+    let waiting = Arc::new(Barrier::new(11));
+    let threads: Vec<_> = (0..10)
+        .map(|_| {
+            let (mut signal, waiting) = (handle.signal(), waiting.clone());
+            anywhere(&signal);
+            thread::spawn(move || {
+                assert!(Count::new().poll(&mut signal).is_pending());
+                waiting.wait();
+                futures::executor::block_on(signal);
+            })
+        })
+        .collect();
+    waiting.wait();
+    // Nobody runs the runtime.
+    handle.trigger();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    futures::executor::block_on(handle.signal());
+}
+
+#[test]
+fn a_runtime_that_goes_completes_the_signals_of_other_threads() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for asked in [false, true] {
+        let mut world = World::new();
+        let mut other = World::new();
+        let mut elsewhere = Runtime::new(&mut other);
+        let rt = Runtime::new(&mut world);
+        let handle = rt.shutdown_handle();
+        let count = Count::new();
+        let mut signals: Vec<_> = (0..10).map(|_| handle.signal()).collect();
+        for signal in &mut signals {
+            assert!(count.poll(signal).is_pending());
+        }
+        let signal = handle.signal();
+        let thread = thread::spawn(move || futures::executor::block_on(signal));
+        // In a task of another runtime of this thread.
+        let signal = handle.signal();
+        let task = elsewhere.block_on(async {
+            let task = spawn_boxed(signal);
+            yield_now().await;
+            task
+        });
+        if asked {
+            handle.shutdown();
+        }
+        drop(rt);
+        thread.join().unwrap();
+        elsewhere.block_on(task);
+        assert_eq!((count.wakes(), count.kept()), (10, 0));
+        assert_eq!(handle.is_shutdown(), asked, "nobody asked for what came by itself");
+        futures::executor::block_on(handle.signal());
+    }
+}
+
+#[test]
+fn those_who_join_and_leave_while_shutdown_is_asked_for_are_all_heard() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for _ in 0..200 {
+        let mut world = World::new();
+        let rt = Runtime::new(&mut world);
+        let handle = rt.shutdown_handle();
+        let start = Barrier::new(4);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..20 {
+                        let mut leaves = handle.signal();
+                        let _ = Count::new().poll(&mut leaves);
+                    }
+                    futures::executor::block_on(handle.signal());
+                });
+            }
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    start.wait();
+                    handle.shutdown();
+                });
+            }
+        });
+    }
+}
+
 /// Set in the process that a test starts from its own program.
 const CHILD: &str = "ONBEAT_BREAKS_SHUTDOWN_CHILD";
 

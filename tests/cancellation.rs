@@ -11,7 +11,9 @@ use std::{
 };
 
 use common::{Count, LIMIT_SECONDS, block_on, watchdog};
-use onbeat::{CancellationToken, Cancelled, DropGuard, sleep, spawn_boxed, yield_now};
+use onbeat::{
+    CancellationToken, Cancelled, DropGuard, RunUntilCancelled, sleep, spawn_boxed, yield_now,
+};
 
 #[test]
 fn tokens_and_their_futures_are_send_and_sync() {
@@ -19,6 +21,7 @@ fn tokens_and_their_futures_are_send_and_sync() {
     check::<CancellationToken>();
     check::<Cancelled>();
     check::<DropGuard>();
+    check::<RunUntilCancelled<()>>();
 }
 
 #[test]
@@ -341,4 +344,142 @@ fn all_children_are_cancelled_when_cancel_returns_whoever_began() {
             }
         });
     }
+}
+
+/// Does something once, when it is woken or when it is dropped without that.
+struct Does<F: Fn() + Send + Sync>(F);
+
+impl<F: Fn() + Send + Sync> Wake for Does<F> {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl<F: Fn() + Send + Sync> Drop for Does<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// A waker that runs `f` when the last of its clones has gone.
+fn does(f: impl Fn() + Send + Sync + 'static) -> Waker {
+    Waker::from(Arc::new(Does(f)))
+}
+
+#[test]
+fn a_waker_may_cancel_and_drop_the_tree_that_wakes_it() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let top = CancellationToken::new();
+    let middle = top.child();
+    let (left, right) = (middle.child(), middle.child());
+    let count = Count::new();
+    let waker = does({
+        let (top, right) = (top.clone(), right.clone());
+        move || {
+            right.cancel();
+            top.cancel();
+            drop(top.child().cancelled());
+        }
+    });
+    let (mut first, mut second) = (left.cancelled(), right.cancelled());
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(std::pin::Pin::new(&mut first).poll(&mut cx).is_pending());
+    assert!(count.poll(&mut second).is_pending());
+    drop(waker);
+    middle.cancel();
+    assert!(top.is_cancelled() && right.is_cancelled());
+    assert_eq!(count.wakes(), 1, "woken once, by whichever of the two cancelled first");
+    drop((top, middle, left, right));
+    assert_eq!(count.poll(&mut second), Poll::Ready(()));
+}
+
+#[test]
+fn a_waker_that_is_let_go_may_use_the_token_in_its_destructor() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let token = CancellationToken::new();
+    let used = Count::new();
+    for replaced in [true, false] {
+        let waker = does({
+            let (token, used) = (token.clone(), used.clone());
+            move || {
+                assert!(!token.child().is_cancelled());
+                let mut cancelled = token.cancelled();
+                assert!(Count::new().poll(&mut cancelled).is_pending());
+                used.clone().wake();
+            }
+        });
+        let mut cancelled = token.cancelled();
+        let mut cx = std::task::Context::from_waker(&waker);
+        assert!(std::pin::Pin::new(&mut cancelled).poll(&mut cx).is_pending());
+        drop(waker);
+        if replaced {
+            assert!(Count::new().poll(&mut cancelled).is_pending());
+            assert_eq!(used.wakes(), 1);
+        }
+        drop(cancelled);
+    }
+    assert_eq!(used.wakes(), 2);
+    check(&token, 0, 0);
+}
+
+#[test]
+fn a_broad_and_deep_tree_is_cancelled_whole() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let top = CancellationToken::new();
+    let mut all = vec![top.clone()];
+    for node in 0..20_000 {
+        // Each has three children, but for one line that goes straight down.
+        let parent = if node % 2 == 0 { all.len() - 1 } else { node / 3 };
+        all.push(all[parent].child());
+    }
+    let count = Count::new();
+    let mut waiting: Vec<_> = all.iter().map(CancellationToken::cancelled).collect();
+    for cancelled in &mut waiting {
+        assert!(count.poll(cancelled).is_pending());
+    }
+    top.cancel();
+    assert!(all.iter().all(CancellationToken::is_cancelled));
+    assert_eq!(count.wakes(), all.len());
+    drop(waiting);
+    drop(all);
+    check(&top, 0, 0);
+}
+
+#[test]
+fn a_cancelled_token_does_not_poll_what_it_limits() {
+    let token = CancellationToken::new();
+    token.cancel();
+    let mut limited = token.run_until_cancelled(std::future::poll_fn(|_| -> Poll<()> {
+        panic!("it is not polled");
+    }));
+    assert_eq!(Count::new().poll(&mut limited), Poll::Ready(None));
+}
+
+#[test]
+fn what_completes_in_the_poll_that_sees_the_cancellation_wins() {
+    let token = CancellationToken::new();
+    let (count, inner) = (Count::new(), CancellationToken::new());
+    let mut limited = token.clone().run_until_cancelled_owned(inner.clone().cancelled_owned());
+    assert_eq!(count.poll(&mut limited), Poll::Pending);
+    token.cancel();
+    inner.cancel();
+    assert_eq!(count.wakes(), 2);
+    assert_eq!(count.poll(&mut limited), Poll::Ready(Some(())));
+}
+
+#[test]
+fn what_a_token_limits_is_dropped_when_it_is_cancelled() {
+    block_on(async {
+        let token = CancellationToken::new();
+        let drops = std::rc::Rc::new(std::cell::Cell::new(0));
+        let witness = common::Drops::counted_by(&drops);
+        let task = spawn_boxed(token.run_until_cancelled(async move {
+            let _witness = witness;
+            sleep(Duration::from_secs(3600)).await;
+        }));
+        yield_now().await;
+        assert_eq!(drops.get(), 0);
+        token.cancel();
+        assert_eq!(task.await, None);
+        assert_eq!(drops.get(), 1);
+        check(&token, 0, 0);
+    });
 }

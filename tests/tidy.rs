@@ -78,6 +78,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "src/world/observe.rs",
     "systems/tests/counting/mod.rs",
     "tests/capacities.rs",
+    "tests/token_memory.rs",
 ];
 
 /// What a comment does not say: how things were, and how they may be one day.

@@ -38,6 +38,7 @@ impl Executor {
         }
         if !is_root {
             self.task_panics.set(self.task_panics.get() + 1);
+            self.panicked.set(self.panicked.get() + 1);
         }
         self.ended(index, slot);
         self.reap();
@@ -97,6 +98,11 @@ impl Executor {
         }
     }
 
+    /// So many payloads were let go of elsewhere.
+    pub(crate) fn count_forgotten(&self, payloads: u64) {
+        self.forgotten_payloads.set(self.forgotten_payloads.get() + payloads);
+    }
+
     /// From here on the task is never polled again; the reaper drops its future. Its handle learns the
     /// `reason`, unless it was ended before for another.
     pub(crate) fn abort(&self, identity: TaskIdentity, reason: CancelReason) {
@@ -149,6 +155,7 @@ impl Executor {
                 if let Err(payload) = slot.cell.clear(&self.pool) {
                     self.forget(payload);
                 }
+                self.aborted.set(self.aborted.get() + 1);
                 self.ended(identity.slot, slot);
             } else {
                 self.release(identity.slot, slot);
@@ -206,7 +213,7 @@ impl Executor {
                 self.forget(payload);
             }
             if is_task {
-                self.tasks.set(self.tasks.get() - 1);
+                self.ended.set(self.ended.get() + 1);
             }
             if let Some(joiner) = slot.joiner.take() {
                 self.wake(joiner);

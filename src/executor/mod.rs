@@ -157,6 +157,15 @@ pub(crate) struct ExecutorCounts {
     pub(crate) forgotten_payloads: u64,
 }
 
+/// How many tasks have ended since the executor was made, and by what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endings {
+    /// All of them.
+    pub(crate) ended: u64,
+    pub(crate) aborted: u64,
+    pub(crate) panicked: u64,
+}
+
 pub(crate) struct Executor {
     registration: Registration,
     table: Table,
@@ -188,7 +197,12 @@ pub(crate) struct Executor {
     /// A drain stopped before its end.
     drain_pending: Cell<bool>,
     next_serial: Cell<NonZeroU64>,
-    tasks: Cell<usize>,
+    /// Tasks that were spawned, and those of them that have ended, the root futures not counted.
+    spawned: Cell<u64>,
+    ended: Cell<u64>,
+    /// Of those that have ended: by an abort, by a panic.
+    aborted: Cell<u64>,
+    panicked: Cell<u64>,
     polls: Cell<u64>,
     local_wakes: Cell<u64>,
     foreign_wakes: Cell<u64>,
@@ -237,7 +251,10 @@ impl Executor {
             drain: RefCell::new(Drain::default()),
             drain_pending: Cell::new(false),
             next_serial: Cell::new(NonZeroU64::MIN),
-            tasks: Cell::new(0),
+            spawned: Cell::new(0),
+            ended: Cell::new(0),
+            aborted: Cell::new(0),
+            panicked: Cell::new(0),
             polls: Cell::new(0),
             local_wakes: Cell::new(0),
             foreign_wakes: Cell::new(0),
@@ -269,7 +286,16 @@ impl Executor {
 
     /// Tasks that have been spawned and have not ended, the root future not counted.
     pub(crate) fn task_count(&self) -> usize {
-        self.tasks.get()
+        (self.spawned.get() - self.ended.get()) as usize
+    }
+
+    /// How the tasks that have ended have ended.
+    pub(crate) fn endings(&self) -> Endings {
+        Endings {
+            ended: self.ended.get(),
+            aborted: self.aborted.get(),
+            panicked: self.panicked.get(),
+        }
     }
 
     pub(crate) fn local_wakes(&self) -> u64 {
@@ -310,7 +336,7 @@ impl fmt::Debug for Executor {
         f.debug_struct("Executor")
             .field("id", &self.id())
             .field("serial", &self.serial())
-            .field("tasks", &self.tasks.get())
+            .field("tasks", &self.task_count())
             .finish_non_exhaustive()
     }
 }

@@ -115,7 +115,7 @@ impl Executor {
             self.unallocate(identity, slot);
             return Err(self.not_spawned(future, self.no_slot(memory::needs::<F>())));
         }
-        self.tasks.set(self.tasks.get() + 1);
+        self.spawned.set(self.spawned.get() + 1);
         self.ready.push(identity.slot);
         Ok(identity)
     }

@@ -185,7 +185,7 @@ impl Executor {
         if index == self.root.get() {
             self.root_ended.set(true);
         } else {
-            self.tasks.set(self.tasks.get() - 1);
+            self.ended.set(self.ended.get() + 1);
         }
         #[cfg(feature = "tracing")]
         self.close_span(index);

@@ -74,7 +74,7 @@ impl Executor {
         };
         slot.cell.fill(&self.pool, future)?;
         slot.spawned_at.set(spawned_at);
-        self.tasks.set(self.tasks.get() + 1);
+        self.spawned.set(self.spawned.get() + 1);
         self.queue(claim.slot, slot);
         Ok(())
     }

@@ -10,7 +10,8 @@
 //! - [`remote`]: what other threads asked for, the end of step 2;
 //! - [`builder`]: the options;
 //! - [`request`]: how a system asks for another tick; [`tick_time`]: the times that it reads;
-//! - [`poller`]: closures that the loop calls in every turn.
+//! - [`poller`]: closures that the loop calls in every turn;
+//! - [`quiesce`]: running until nothing is left to run.
 //!
 //! This file is the facade: it keeps the World, enters the runtime, and drives the loop.
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ mod fixed_step;
 mod idle;
 mod pacing;
 mod poller;
+mod quiesce;
 mod remote;
 mod request;
 mod stage;
@@ -41,6 +43,7 @@ pub use builder::RuntimeBuilder;
 pub use idle::Idle;
 pub use pacing::{CatchUp, FixedRate, Pacing};
 pub use poller::Polled;
+pub use quiesce::{QuiesceTimeout, ShutdownStats};
 pub use request::TickRequest;
 pub use stage::Tick;
 pub use tick_time::TickTime;

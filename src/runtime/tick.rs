@@ -279,9 +279,7 @@ impl FrameLoop {
             core.shutdown.handle().shutdown();
         }
         if core.executor.drain_inbox(self.budgets.foreign_wakes) {
-            for waker in core.shutdown.take_waiters() {
-                core.executor.wake(waker);
-            }
+            core.executor.count_forgotten(core.shutdown.take_forgotten());
             remote::run(core, lent);
         }
         if !self.pollers.is_empty() {
