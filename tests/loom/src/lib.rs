@@ -8,6 +8,7 @@
 //! - `parking`: a wake races the owner's way to sleep; the owner never sleeps on it;
 //! - `ownership`: a wake races the runtime's end and the inbox's next owner;
 //! - `budget`: a drain that stops half-way meets the wake of a bit that it has just taken;
+//! - `shutdown_models`: asking for shutdown races waiting for it, giving up, and the runtime's end;
 //! - `spsc`, `mpsc`: sending, receiving, closing and giving up race each other; nobody waits for what is
 //!   there, and every value has one end.
 //! - `byte_channel_models`: claims, commits, reads, wakes and closing of the byte channels.
@@ -34,6 +35,18 @@ mod wakers;
 
 #[cfg(all(test, loom))]
 mod support;
+
+/// What the library's own paths name.
+#[cfg(all(test, loom))]
+mod executor {
+    pub(crate) use crate::sync;
+}
+#[cfg(all(test, loom))]
+#[path = "../../../src/shutdown/shared.rs"]
+#[expect(dead_code, reason = "wakers that panic are no part of a model")]
+mod shutdown;
+#[cfg(all(test, loom))]
+mod shutdown_models;
 
 #[cfg(all(test, loom))]
 mod budget;
