@@ -34,7 +34,7 @@
 //!   sleeps) or [`Runtime::tick`] (one tick, for tests and for loops of your own);
 //! - [`spawn_boxed`] and [`JoinHandle`]; [`WorldCtx`] inside a task;
 //! - [`sleep`](sleep()), [`timeout`](timeout()), [`interval`](interval()), [`Backoff`]; [`net`]; [`channel`];
-//!   [`CancellationToken`]; [`ShutdownSignal`].
+//!   [`CancellationToken`]; [`ShutdownSignal`], and [`Runtime::shutdown_quiesce`] before the end.
 //!
 //! # The tick
 //!

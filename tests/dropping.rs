@@ -471,7 +471,7 @@ fn joiners_in_tasks_of_the_same_runtime_and_of_another() {
     });
     let task = elsewhere.block_on(async {
         is_gone(joined.join().await);
-        spawn_boxed(async move { awaited.await })
+        spawn_boxed(awaited)
     });
     elsewhere.tick().unwrap();
     // Awaiting the task itself is a panic that names the reason.

@@ -1,5 +1,7 @@
 //! Running until nothing is left to run, with a limit in time.
 
+#![expect(clippy::async_yields_async, reason = "handles are taken out of `block_on`")]
+
 mod common;
 
 use std::{

@@ -107,10 +107,8 @@ pub(crate) fn values(round: &mut Round) {
         loop {
             match random.within(0..10) {
                 0 => yield_now().await,
-                1 if random.chance(2) => {
-                    did(Did::Gifts, 1);
-                    return;
-                }
+                // Whoever sends gets its values back.
+                1 if random.chance(2) => return,
                 2 | 3 => {
                     if receive.recv_many(&mut many, 8).await == 0 {
                         break;
@@ -148,7 +146,7 @@ async fn send_all(send: mpsc::Sender<Value>, source: Source, mut random: Random,
             match polled {
                 Poll::Ready(Ok(())) => source.was_sent(),
                 Poll::Ready(Err(_)) => return,
-                Poll::Pending => did(Did::Gifts, 1),
+                Poll::Pending => did(Did::GivenUp, 1),
             }
         } else if sending.await.is_ok() {
             source.was_sent();

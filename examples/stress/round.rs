@@ -13,9 +13,7 @@ use std::{
 
 use bevy_ecs::prelude::{Resource, World};
 use futures::channel::oneshot;
-use onbeat::{
-    Handle, Idle, JoinHandle, Pacing, Runtime, ShutdownHandle, ShutdownSignal, sleep, spawn,
-};
+use onbeat::{Idle, JoinHandle, Pacing, Runtime, ShutdownHandle, ShutdownSignal, sleep, spawn};
 
 use crate::{
     channels,
@@ -275,9 +273,4 @@ async fn to_the_end(round: &mut Round, shutdown: &ShutdownHandle) {
         // Threads drop their end.
         let _ = over.await;
     }
-}
-
-/// The runtime that this runs in, for another thread.
-pub(crate) fn handle() -> Handle {
-    Handle::current()
 }

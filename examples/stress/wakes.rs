@@ -10,10 +10,10 @@ use std::{
     thread::{self, Thread},
 };
 
-use onbeat::{CancelReason, JoinError, sleep, yield_now};
+use onbeat::{CancelReason, Handle, JoinError, sleep, yield_now};
 
 use crate::{
-    round::{Ran, Round, handle, lock},
+    round::{Ran, Round, lock},
     tally::{Did, check, did},
 };
 
@@ -86,7 +86,7 @@ pub(crate) fn ping(round: &mut Round) {
 
 /// A thread asks for closures and tasks, waits for some of the answers, and drops others.
 pub(crate) fn ask(round: &mut Round) {
-    let (handle, cut, closures) = (handle(), round.cut, round.closures.clone());
+    let (handle, cut, closures) = (Handle::current(), round.cut, round.closures.clone());
     let (living, mut random) = (round.living.clone(), round.split());
     let is_allowed = move |error: &JoinError| {
         cut && matches!(error, JoinError::Cancelled(CancelReason::RuntimeGone))

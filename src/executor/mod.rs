@@ -107,7 +107,9 @@ pub enum OnTaskPanic {
 pub enum CancelReason {
     /// It was aborted.
     Aborted,
-    /// Its runtime has gone.
+    /// Its runtime has gone, and dropped it. There is no reason of the name of shutdown: being asked to
+    /// stop ends no task, and what is left when the runtime is dropped ends for this reason, whether the
+    /// runtime was asked to stop or not.
     RuntimeGone,
 }
 

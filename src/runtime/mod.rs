@@ -87,7 +87,9 @@ impl Held<'_> {
 /// A single-threaded async runtime over one `World`.
 ///
 /// It stays on the thread that made it. Dropping it drops every task, while the World may still be used
-/// by their destructors; handles, wakers and sockets may outlive it.
+/// by their destructors, and waits for nothing; handles, wakers and sockets may outlive it, and whoever
+/// waits for a task or a [`ShutdownSignal`](crate::ShutdownSignal) elsewhere is told.
+/// [`shutdown_quiesce`](Self::shutdown_quiesce) lets the tasks end by themselves first.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;
