@@ -3,6 +3,8 @@
 //! Signals are the process's, so the tests that send one take turns, and every runtime in the process
 //! that listens hears it.
 
+#![expect(clippy::async_yields_async, reason = "handles are taken out of `block_on`")]
+
 mod common;
 
 use std::{
