@@ -118,6 +118,8 @@ const CLOCK_READS: &[&str] = &[
 
 /// Files beside src/clock.rs that read it, and why they may: no runtime of ours drives what they time.
 const CLOCK_EXCEPTIONS: &[(&str, &str)] = &[
+    ("examples/stress/main.rs", "it says how long it ran, and stops after so many seconds"),
+    ("examples/stress/round.rs", "its watchdog looks how long a round takes, in real time"),
     ("src/channel/blocking.rs", "limits the wait of a plain thread, where no runtime is"),
     ("examples/trading_engine/engine/mod.rs", "tells how long a run took"),
     ("examples/trading_engine/engine/summary.rs", "copies a duration of that name"),
