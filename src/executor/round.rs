@@ -56,7 +56,7 @@ impl Executor {
                 if head == end {
                     return;
                 }
-                if self.has_details() { self.poll_noting(end) } else { self.poll_before(end) }
+                if self.notes_polls() { self.poll_noting(end) } else { self.poll_before(end) }
             }
         };
         while let Err(payload) = catch_unwind(AssertUnwindSafe(pass)) {
