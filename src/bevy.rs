@@ -68,7 +68,7 @@
 //! # Tasks
 //!
 //! [`OnbeatPlugin::new`] and [`OnbeatPlugin::task`] take what is spawned once startup is over. Systems spawn
-//! more with [`spawn_boxed`](crate::spawn_boxed) and its like, those of `Startup` among them. A task ends the
+//! more with [`spawn_boxed`] and its like, those of `Startup` among them. A task ends the
 //! `App` as anybody does, with a message:
 //!
 //! ```
