@@ -169,7 +169,10 @@ impl<S: Source> IoSource<S> {
     }
 }
 
-impl IoSource<TcpStream> {
+impl<S: Source> IoSource<S>
+where
+    for<'a> &'a S: Read + Write,
+{
     pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -178,16 +181,18 @@ impl IoSource<TcpStream> {
         self.poll_io(cx, Direction::Read, |mut stream| stream.read(buf))
     }
 
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Direction::Write, |mut stream| stream.write(buf))
+    }
+}
+
+impl IoSource<TcpStream> {
     pub(super) fn poll_peek(
         &self,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         self.poll_io(cx, Direction::Read, |stream| stream.peek(buf))
-    }
-
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Direction::Write, |mut stream| stream.write(buf))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a whole stream and its halves have in common: the methods and traits of each direction.
 //!
-//! A type that takes them has a private `fn io(&self) -> &IoSource<mio::net::TcpStream>`.
+//! A type that takes them has a private `fn io(&self) -> &IoSource<S>`, where `S` is a stream of mio's.
 
 /// Gives each type the reading side.
 macro_rules! reading {
@@ -41,19 +41,6 @@ macro_rules! reading {
                     buf = &mut buf[read..];
                 }
                 Ok(())
-            }
-
-            /// As [`read`](Self::read), but leaves the bytes in the socket.
-            ///
-            /// # Errors
-            ///
-            /// Those of [`read`](Self::read).
-            ///
-            /// # Cancellation
-            ///
-            /// Dropping the future loses nothing.
-            pub async fn peek(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-                std::future::poll_fn(|cx| self.io().poll_peek(cx, buf)).await
             }
 
             /// Reads what is there, without waiting.
@@ -112,6 +99,26 @@ macro_rules! reading {
                 self.io().poll_io(cx, $crate::reactor::Direction::Read, |mut stream| {
                     std::io::Read::read_vectored(&mut stream, bufs)
                 })
+            }
+        }
+    )*};
+}
+
+/// Gives each type a look at what it will read.
+macro_rules! peeking {
+    ($($kind:ty),*) => {$(
+        impl $kind {
+            /// As [`read`](Self::read), but leaves the bytes in the socket.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`read`](Self::read).
+            ///
+            /// # Cancellation
+            ///
+            /// Dropping the future loses nothing.
+            pub async fn peek(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                std::future::poll_fn(|cx| self.io().poll_peek(cx, buf)).await
             }
         }
     )*};
@@ -250,4 +257,4 @@ macro_rules! writing {
     )*};
 }
 
-pub(super) use {reading, writing};
+pub(super) use {peeking, reading, writing};

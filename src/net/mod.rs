@@ -1,4 +1,4 @@
-//! TCP and UDP sockets of a runtime.
+//! TCP, UDP and Unix sockets of a runtime.
 //!
 //! Every socket belongs to the runtime in which it was made, and to its thread. It may outlive that
 //! runtime: an operation on it is then an error, never a panic or a wait without end, and dropping it
@@ -16,6 +16,7 @@
 //! - [`TcpListener`] accepts, [`TcpStream`] reads and writes, [`TcpSocket`] sets options first;
 //! - [`ReadHalf`], [`WriteHalf`], [`OwnedReadHalf`], [`OwnedWriteHalf`] are a stream in two parts;
 //! - [`UdpSocket`] sends and receives datagrams, through `&self`;
+//! - [`UnixListener`] and [`UnixStream`] do for processes of one machine what the two of TCP do;
 //! - [`IoHandle`] names the runtime that sockets are made in.
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod socket;
 mod split;
 mod tcp;
 mod udp;
+mod unix;
 
 use std::{fmt, marker::PhantomData};
 
@@ -35,6 +37,7 @@ pub use self::{
     split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf},
     tcp::{Connect, TcpStream},
     udp::UdpSocket,
+    unix::{UnixListener, UnixStream},
 };
 
 use crate::context;

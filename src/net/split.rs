@@ -9,7 +9,7 @@ use std::{
 use super::{
     TcpStream,
     io_source::IoSource,
-    methods::{reading, writing},
+    methods::{peeking, reading, writing},
 };
 
 pub(super) fn borrowed(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
@@ -70,6 +70,7 @@ pub struct OwnedWriteHalf {
 }
 
 reading!(ReadHalf<'_>, OwnedReadHalf);
+peeking!(ReadHalf<'_>, OwnedReadHalf);
 writing!(WriteHalf<'_>, OwnedWriteHalf);
 
 /// What all halves tell about the connection.

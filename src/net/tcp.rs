@@ -14,7 +14,7 @@ use socket2::SockRef;
 use super::{
     IoHandle,
     io_source::IoSource,
-    methods::{reading, writing},
+    methods::{peeking, reading, writing},
     split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
 };
 use crate::reactor::Direction;
@@ -60,6 +60,7 @@ pub struct TcpStream {
 }
 
 reading!(TcpStream);
+peeking!(TcpStream);
 writing!(TcpStream);
 
 impl TcpStream {
