@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bevy_app::{AppLabel, MainScheduleOrder, SubApp, prelude::*};
@@ -209,8 +209,6 @@ fn an_exit_written_between_frames_ends_the_app_after_the_next_frame() {
 
 #[test]
 fn fixed_update_runs_at_its_own_rate_under_the_virtual_clock() {
-    let _guard = watchdog(LIMIT_SECONDS);
-    let started = Instant::now();
     // The first frame has no time before it: 60 periods have passed in frame 61, and 64 steps.
     let ran = run(61, |app| {
         app.add_plugins(TimePlugin)
@@ -226,7 +224,6 @@ fn fixed_update_runs_at_its_own_rate_under_the_virtual_clock() {
             });
     });
     assert_eq!(ran.len(), 64);
-    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn end(
     players: Query<(&Player, &Position, &Walked)>,
     mut exit: MessageWriter<AppExit>,
 ) {
-    if time.elapsed() < ending.after {
+    if time.elapsed_secs_f64() < ending.after.as_secs_f64() {
         return;
     }
     let mut positions: Vec<_> = players
