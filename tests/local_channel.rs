@@ -303,6 +303,28 @@ fn two_waits_on_one_receiver_both_get_a_value() {
 }
 
 #[test]
+fn of_three_waits_on_one_receiver_any_may_leave_and_the_others_are_woken() {
+    for leaves in 0..3 {
+        let (sender, receiver) = channel(3);
+        let counts = [(); 3].map(|()| Count::new());
+        let mut waits: Vec<_> = counts.iter().map(|_| Some(receiver.recv())).collect();
+        // Polled twice: a wait has one place, however often it is polled.
+        for _ in 0..2 {
+            for (wait, count) in waits.iter_mut().zip(&counts) {
+                assert!(count.poll(wait.as_mut().unwrap()).is_pending());
+            }
+        }
+        waits[leaves] = None;
+        sender.try_send(7).unwrap();
+        sender.try_send(8).unwrap();
+        for (index, count) in counts.iter().enumerate() {
+            let woken = usize::from(index != leaves);
+            assert_eq!((count.wakes(), count.kept()), (woken, 0), "wait {index}, {leaves} left");
+        }
+    }
+}
+
+#[test]
 fn a_dropped_wait_leaves_no_waker() {
     let (sender, mut receiver) = channel::<u8>(1);
     let count = Count::new();
