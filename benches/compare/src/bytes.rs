@@ -54,13 +54,16 @@ macro_rules! onbeat {
     };
 }
 
+/// The time of so many batches of messages of so many bytes.
+type Pass = fn(usize, usize) -> Duration;
+
 const NOTE: &str = "\
 nexus has no fence between a commit and its look for a receiver that waits, nor between a read and its
   look for a sender that waits; onbeat has both, so that no wake is lost.";
 
 /// One question for each kind of channel and each length.
 pub(crate) fn questions(messages: usize) -> Vec<Question> {
-    let kinds: [(&str, fn(usize, usize) -> Duration, fn(usize, usize) -> Duration); 2] = [
+    let kinds: [(&str, Pass, Pass); 2] = [
         ("spsc_bytes", nexus!(spsc_bytes), onbeat!(spsc_bytes)),
         ("mpsc_bytes", nexus!(mpsc_bytes), onbeat!(mpsc_bytes)),
     ];
