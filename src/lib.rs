@@ -32,7 +32,7 @@
 //! - [`Runtime`]: make one over a `World`, add systems with [`Runtime::schedule`], drive it with
 //!   [`Runtime::block_on`] (sleeps when there is nothing to do), [`Runtime::block_on_busy`] (never
 //!   sleeps) or [`Runtime::tick`] (one tick, for tests and for loops of your own);
-//! - [`spawn_boxed`] and [`JoinHandle`]; [`WorldCtx`] inside a task;
+//! - [`spawn_boxed`] and [`JoinHandle`]; [`WorldCtx`] inside a task; [`mod@scope`]: several futures in one task;
 //! - [`sleep`](sleep()), [`timeout`](timeout()), [`interval`](interval()), [`Backoff`]; [`net`]; [`channel`];
 //!   [`CancellationToken`]; [`ShutdownSignal`], and [`Runtime::shutdown_quiesce`] before the end.
 //!
@@ -152,6 +152,7 @@ mod machine;
 pub mod net;
 mod reactor;
 mod runtime;
+pub mod scope;
 mod shutdown;
 mod stats;
 mod task;
@@ -171,6 +172,7 @@ pub use runtime::{
     CatchUp, FixedRate, Idle, Pacing, Polled, QuiesceTimeout, Runtime, RuntimeBuilder,
     ShutdownStats, Tick, TickError, TickRequest, TickTime,
 };
+pub use scope::{budget, join, race, scope, shield, try_join};
 pub use shutdown::{ShutdownHandle, ShutdownSignal};
 pub use stats::{Phase, PhaseDuration, SAMPLE_INTERVAL, Stats, TickStats};
 pub use task::{

@@ -38,6 +38,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     // A handle speaks to other threads for the shutdown and the tasks of its runtime.
     ("handle", &["context", "executor", "shutdown::ShutdownHandle", "task::JoinError"]),
     ("net", LAYER_0),
+    // A child of a scope is awaited as a task is, and a budget that is spent waits for a tick.
+    (
+        "scope",
+        &["clock", "context", "executor::CancelReason", "task::JoinError", "world::wait::NextTick"],
+    ),
     ("shutdown", LAYER_0),
     ("task", LAYER_0),
     ("timer", LAYER_0),

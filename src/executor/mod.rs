@@ -111,6 +111,8 @@ pub enum CancelReason {
     /// stop ends no task, and what is left when the runtime is dropped ends for this reason, whether the
     /// runtime was asked to stop or not.
     RuntimeGone,
+    /// The scope of which it was a child has ended.
+    Scope,
 }
 
 impl fmt::Display for CancelReason {
@@ -118,6 +120,7 @@ impl fmt::Display for CancelReason {
         f.write_str(match self {
             Self::Aborted => "it was aborted",
             Self::RuntimeGone => "its runtime has gone",
+            Self::Scope => "its scope has ended",
         })
     }
 }
