@@ -7,24 +7,27 @@ mod common;
 mod reference;
 
 use common::watchdog;
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
 use reference::run_program;
 
-/// How many programs run: a few seconds of them unless somebody asks for more.
-fn cases() -> u32 {
-    std::env::var("ONBEAT_PROGRAMS").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
-}
+/// A few seconds of programs.
+const PROGRAMS: u32 = 1_000;
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: cases(),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn a_program_does_what_the_contract_says(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _guard = watchdog(30);
+#[test]
+fn a_program_does_what_the_contract_says() {
+    let cases = std::env::var("ONBEAT_PROGRAMS").ok().and_then(|cases| cases.parse().ok());
+    let cases = cases.unwrap_or(PROGRAMS);
+    let _guard = watchdog(120 + u64::from(cases / 10));
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let programs = prop::collection::vec(any::<u8>(), 0..200);
+    let ran = TestRunner::new(config).run(&programs, |bytes| {
         run_program(&bytes);
+        Ok(())
+    });
+    if let Err(failure) = ran {
+        panic!("{failure}");
     }
 }

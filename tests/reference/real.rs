@@ -47,10 +47,12 @@ fn tick() -> u64 {
     WorldCtx::current().with_world_ref(ticks) + 1
 }
 
+type Ends = (Rc<Sender<u32>>, Rc<Receiver<u32>>);
+
 /// What all tasks of a program share.
 struct Shared {
     program: Program,
-    channels: Vec<(Rc<Sender<u32>>, Rc<Receiver<u32>>)>,
+    channels: Vec<Ends>,
     handles: RefCell<Vec<Option<JoinHandle<Output>>>>,
     wakers: RefCell<Vec<Option<Waker>>>,
     start: Cell<Option<Instant>>,

@@ -27,8 +27,8 @@
 #![forbid(unsafe_code)]
 
 mod lists;
-#[cfg(test)]
-mod model;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model;
 mod near;
 #[cfg(test)]
 mod tests;
