@@ -8,8 +8,10 @@ mod common;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
-    future::pending,
+    future::{pending, poll_fn},
     net::{SocketAddr, TcpListener, TcpStream as StdStream},
+    task::Poll,
+    thread,
     time::Duration,
 };
 
@@ -195,4 +197,25 @@ fn tasks_in_the_slab_allocate_nothing_from_the_first() {
     assert_eq!(allocations_of_tasks(0, |at| spawn_slab(number(at))), 0);
     assert_eq!(allocations_of_tasks(0, |at| spawn(number(at))), 0);
     assert_eq!(allocations_of_tasks(0, |at| claim_slab().spawn(number(at))), 0);
+}
+
+#[test]
+fn a_wake_from_another_thread_allocates_nothing_there() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    let waker = rt.block_on(async {
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        drop(spawn_boxed(pending::<()>()));
+        waker
+    });
+    let waking = thread::spawn(move || {
+        allocations(|| {
+            for _ in 0..100 {
+                waker.clone().wake();
+                waker.wake_by_ref();
+            }
+        })
+    });
+    assert_eq!(waking.join().unwrap(), (0, 0));
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bevy_ecs::world::World;
-use common::{Bell, LIMIT_SECONDS, block_on, watchdog};
+use common::{Bell, LIMIT_SECONDS, block_on, log, logged, watchdog};
 use futures::{
     channel::{mpsc as async_mpsc, oneshot},
     future::join_all,
@@ -208,6 +208,39 @@ fn tasks_woken_together_are_polled_in_one_tick() {
     });
     rt.tick().unwrap();
     assert_eq!(rt.task_count(), 0);
+}
+
+#[test]
+fn tasks_woken_together_are_polled_in_the_order_of_their_slots_behind_those_already_ready() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world).tasks_per_cycle(1).build();
+    let bells: [Bell; 3] = std::array::from_fn(|_| Bell::default());
+    rt.block_on(async {
+        for (task, bell) in bells.iter().enumerate() {
+            let rung = bell.rung();
+            drop(spawn_boxed(async move {
+                rung.await;
+                log(format!("woken {task}"));
+            }));
+        }
+        while bells.iter().any(|bell| bell.waiting() == 0) {
+            yield_now().await;
+        }
+        // A turn polls three of these at most, so the others are ready when the wakes are drained.
+        for task in 0..6 {
+            drop(spawn_boxed(async move { log(format!("ready {task}")) }));
+        }
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| [2, 0, 1].map(|bell: usize| bells[bell].ring()));
+    });
+    while rt.task_count() > 0 {
+        rt.tick().unwrap();
+    }
+    let ready = (0..6).map(|task| format!("ready {task}"));
+    let woken = (0..3).map(|task| format!("woken {task}"));
+    assert_eq!(logged(), ready.chain(woken).collect::<Vec<_>>());
 }
 
 #[test]
