@@ -212,7 +212,9 @@ fn a_wake_from_another_thread_allocates_nothing_there() {
     let waking = thread::spawn(move || {
         allocations(|| {
             for _ in 0..100 {
-                waker.clone().wake();
+                let clone = waker.clone();
+                drop(waker.clone());
+                clone.wake();
                 waker.wake_by_ref();
             }
         })

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
+use super::{TICK_BITS, TimerId, Wheel, tick_start};
 
 pub(super) const TICK_NS: u64 = 1 << TICK_BITS;
 pub(super) const CENTURY_NS: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
