@@ -5,15 +5,17 @@
 //!   id that is known, `get_resource_mut`, and bevy's `SystemState`;
 //! - `three parameters`: two resources and a query over ten entities;
 //! - `one component`: a counter of one entity is raised;
-//! - `commands`: one command that raises a counter.
+//! - `commands`: one command that raises a counter;
+//! - `bound task`: an entity gets a task that belongs to it, which is polled once, and is despawned with it;
+//!   beside an entity without a task, one with a component that owns a box, and a task that is aborted.
 //!
 //! `by hand` has the World of the task in its hands, so it shares all but the access itself.
 
-use std::{hint::black_box, time::Duration};
+use std::{future::pending, hint::black_box, time::Duration};
 
 use bevy_ecs::{prelude::*, system::SystemState};
 use criterion::{Criterion, criterion_group, criterion_main};
-use onbeat::{Runtime, WorldCtx};
+use onbeat::{EntityTasks, Runtime, WorldCtx, yield_now};
 
 #[derive(Resource, Default)]
 struct Counter(u64);
@@ -185,6 +187,59 @@ fn commands(c: &mut Criterion) {
     group.finish();
 }
 
+/// What an entity may own instead of a task.
+#[derive(Component)]
+#[component(storage = "SparseSet")]
+struct Owned {
+    _box: Box<u64>,
+}
+
+fn bound_task(c: &mut Criterion) {
+    const TASKS: usize = 100;
+    let mut group = c.benchmark_group("world/bound task, 100 of them");
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    group.bench_function("entity alone", |b| {
+        b.iter(|| cycle(&mut rt, |world| world.spawn_empty().id(), despawn, TASKS));
+    });
+    group.bench_function("entity with a box", |b| {
+        let spawn = |world: &mut World| world.spawn(Owned { _box: Box::new(1) }).id();
+        b.iter(|| cycle(&mut rt, spawn, despawn, TASKS));
+    });
+    group.bench_function("task alone, aborted", |b| {
+        let spawn = |_: &mut World| onbeat::spawn(pending::<()>());
+        b.iter(|| cycle(&mut rt, spawn, |_, task| task.abort(), TASKS));
+    });
+    group.bench_function("entity with a task", |b| {
+        let spawn = |world: &mut World| {
+            let mut entity = world.spawn_empty();
+            drop(entity.spawn_task(|_| pending::<()>()).expect("a runtime runs on the World"));
+            entity.id()
+        };
+        b.iter(|| cycle(&mut rt, spawn, despawn, TASKS));
+    });
+    group.finish();
+}
+
+fn despawn(world: &mut World, entity: Entity) {
+    world.despawn(black_box(entity));
+}
+
+/// Begins `count` of something in one turn, and ends them in the next.
+fn cycle<T>(
+    rt: &mut Runtime<'_>,
+    begin: impl Fn(&mut World) -> T,
+    end: impl Fn(&mut World, T),
+    count: usize,
+) {
+    rt.block_on(async {
+        let ctx = WorldCtx::current();
+        let begun: Vec<T> = ctx.with_world(|world| (0..count).map(|_| begin(world)).collect());
+        yield_now().await;
+        ctx.with_world(|world| begun.into_iter().for_each(|begun| end(world, begun)));
+    });
+}
+
 fn short() -> Criterion {
     Criterion::default()
         .sample_size(30)
@@ -195,6 +250,6 @@ fn short() -> Criterion {
 criterion_group! {
     name = benches;
     config = short();
-    targets = nothing, one_resource, three_parameters, one_component, commands
+    targets = nothing, one_resource, three_parameters, one_component, commands, bound_task
 }
 criterion_main!(benches);

@@ -33,6 +33,8 @@
 //!   [`Runtime::block_on`] (sleeps when there is nothing to do), [`Runtime::block_on_busy`] (never
 //!   sleeps) or [`Runtime::tick`] (one tick, for tests and for loops of your own);
 //! - [`spawn_boxed`] and [`JoinHandle`]; [`WorldCtx`] inside a task; [`mod@scope`]: several futures in one task;
+//! - [`spawn_on`]: a task that ends with its entity; systems start tasks through [`TaskCommands`] and
+//!   [`EntityTaskCommands`], and see them through [`Tasks`];
 //! - [`sleep`](sleep()), [`timeout`](timeout()), [`interval`](interval()), [`Backoff`]; [`net`]; [`channel`];
 //!   [`CancellationToken`]; [`ShutdownSignal`], and [`Runtime::shutdown_quiesce`] before the end.
 //!
@@ -187,8 +189,9 @@ pub use timer::{
 };
 pub use world::{
     AccessError, BeforeStage, Despawned, EntityChanged, EntityCtx, EntityGone, EntityOccurrence,
-    Lagged, MessageReceiver, NextTick, Occurrence, ParamClosure, Params, Recv, RecvWith,
-    ResChanged, ScheduleError, SystemError, Ticks, Until, UntilChanged, WorldCtx, WorldError,
+    EntityTaskCommands, EntityTasks, Lagged, MessageReceiver, NextTick, Occurrence, ParamClosure,
+    Params, Recv, RecvWith, ResChanged, ScheduleError, SpawnTaskError, SystemError, TaskCommands,
+    Tasks, Ticks, Until, UntilChanged, WorldCtx, WorldError, WorldTasks, spawn_on,
 };
 
 #[cfg(doctest)]

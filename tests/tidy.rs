@@ -47,6 +47,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("task", LAYER_0),
     ("timer", LAYER_0),
     ("world", LAYER_0),
+    // Tasks that belong to an entity are started there, and ended through the handle of their runtime.
+    ("world::bound", &["context", "executor", "task", "world"]),
+    ("world::tether", &["context", "executor", "handle::queue::Remote"]),
     // The loop imports all; only the plugin, which makes one, and the root import it.
     ("runtime", &[""]),
     ("bevy", &["runtime", "task", "world"]),

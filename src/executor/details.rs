@@ -179,33 +179,30 @@ impl Executor {
 
     /// The tasks that have not ended, the root future not among them.
     pub(crate) fn list(&self) -> Vec<Listed> {
-        let rows = self.details.rows.borrow();
-        let mut listed = Vec::new();
-        for index in 1..self.table.len() {
-            let index = SlotIndex(index);
-            let Some(slot) = self.table.get(index) else {
-                continue;
-            };
-            let runs = matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending);
-            let Some(serial) = std::num::NonZeroU64::new(slot.serial.get()) else {
-                continue;
-            };
-            if !runs || index == self.root.get() {
-                continue;
-            }
-            let row = rows.get(index.0 as usize).filter(|row| row.serial == serial.get());
-            let is_ready = slot.flags().has(Flags::QUEUED.union(Flags::FRONT));
-            let name = row.and_then(|row| row.name.clone());
-            listed.push(Listed {
-                task: TaskIdentity { slot: index, serial },
-                name: name.unwrap_or(Cow::Borrowed(slot.cell.name())),
-                spawned_at: slot.spawned_at.get(),
-                spawned_ns: row.map(|row| row.spawned_ns),
-                polls: row.filter(|_| self.details.on).map(|row| row.polls),
-                wait: row.and_then(|row| row.wait).filter(|_| !is_ready),
-                is_ready,
-            });
+        let place = |index| self.table.get(index)?.identity(index);
+        let tasks = (1..self.table.len()).filter_map(|index| place(SlotIndex(index)));
+        tasks.filter_map(|task| self.listed(task)).collect()
+    }
+
+    /// One task, unless it has ended, or is the root future.
+    pub(crate) fn listed(&self, task: TaskIdentity) -> Option<Listed> {
+        let slot = self.slot(task)?;
+        let runs = matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending);
+        if !runs || task.slot == self.root.get() {
+            return None;
         }
-        listed
+        let rows = self.details.rows.borrow();
+        let row = rows.get(task.slot.0 as usize).filter(|row| row.serial == task.serial.get());
+        let is_ready = slot.flags().has(Flags::QUEUED.union(Flags::FRONT));
+        let name = row.and_then(|row| row.name.clone());
+        Some(Listed {
+            task,
+            name: name.unwrap_or(Cow::Borrowed(slot.cell.name())),
+            spawned_at: slot.spawned_at.get(),
+            spawned_ns: row.map(|row| row.spawned_ns),
+            polls: row.filter(|_| self.details.on).map(|row| row.polls),
+            wait: row.and_then(|row| row.wait).filter(|_| !is_ready),
+            is_ready,
+        })
     }
 }

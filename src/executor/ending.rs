@@ -104,8 +104,8 @@ impl Executor {
     }
 
     /// From here on the task is never polled again; the reaper drops its future. Its handle learns the
-    /// `reason`, unless it was ended before for another.
-    pub(crate) fn abort(&self, identity: TaskIdentity, reason: CancelReason) {
+    /// `reason`, unless it was ended before for another. False: it had ended, or been ended.
+    pub(crate) fn abort(&self, identity: TaskIdentity, reason: CancelReason) -> bool {
         if let Some(slot) = self.slot(identity)
             && matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending)
             && !slot.flags().has(Flags::ABORTED)
@@ -113,7 +113,9 @@ impl Executor {
             slot.set(Flags::ABORTED);
             slot.cell.reason.set(reason);
             self.bury(identity);
+            return true;
         }
+        false
     }
 
     pub(super) fn bury(&self, identity: TaskIdentity) {

@@ -107,6 +107,8 @@ pub enum OnTaskPanic {
 pub enum CancelReason {
     /// It was aborted.
     Aborted,
+    /// The entity that it belonged to has gone.
+    Entity,
     /// Its runtime has gone, and dropped it. There is no reason of the name of shutdown: being asked to
     /// stop ends no task, and what is left when the runtime is dropped ends for this reason, whether the
     /// runtime was asked to stop or not.
@@ -119,6 +121,7 @@ impl fmt::Display for CancelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Aborted => "it was aborted",
+            Self::Entity => "the entity that it belonged to has gone",
             Self::RuntimeGone => "its runtime has gone",
             Self::Scope => "its scope has ended",
         })

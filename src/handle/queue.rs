@@ -14,7 +14,7 @@ use bevy_ecs::world::World;
 use crate::{
     context::Core,
     executor::{
-        key::{RuntimeId, SlotIndex},
+        key::{RuntimeId, SlotIndex, TaskIdentity},
         registry,
     },
 };
@@ -33,6 +33,8 @@ pub(crate) struct Remote {
     /// The runtime takes no job any more. Written under the lock of `jobs`.
     closed: AtomicBool,
     jobs: Mutex<VecDeque<Job>>,
+    /// Tasks whose entities went on another thread.
+    unbound: Mutex<Vec<TaskIdentity>>,
     /// What holds virtual time still: see [`ExternalWork`](super::ExternalWork).
     external: AtomicUsize,
     /// How often something began to hold it.
@@ -45,6 +47,7 @@ impl Remote {
             runtime,
             closed: AtomicBool::new(false),
             jobs: Mutex::default(),
+            unbound: Mutex::default(),
             external: AtomicUsize::new(0),
             holds: AtomicUsize::new(0),
         }
@@ -55,7 +58,7 @@ impl Remote {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
@@ -79,6 +82,23 @@ impl Remote {
 
     pub(crate) fn len(&self) -> usize {
         self.jobs().len()
+    }
+
+    /// Has the loop end a task whose entity has gone, where that happened on another thread.
+    pub(crate) fn unbind(&self, task: TaskIdentity) {
+        if !self.is_closed() {
+            self.unbound().push(task);
+            self.wake();
+        }
+    }
+
+    fn unbound(&self) -> MutexGuard<'_, Vec<TaskIdentity>> {
+        self.unbound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tasks whose entities went on another thread.
+    pub(crate) fn take_unbound(&self) -> Vec<TaskIdentity> {
+        std::mem::take(&mut *self.unbound())
     }
 
     /// Takes no job any more. Those that are left are dropped by the caller, where the World may be used.

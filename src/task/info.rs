@@ -13,7 +13,8 @@ use crate::{
     executor::details::{Listed, Wait},
 };
 
-/// A task that has not ended, as it was when [`Runtime::tasks`](crate::Runtime::tasks) was called.
+/// A task that has not ended, as it was when [`Runtime::tasks`](crate::Runtime::tasks) or
+/// [`Tasks::info`](crate::Tasks::info) was called.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
@@ -38,7 +39,17 @@ pub struct TaskInfo {
 impl TaskInfo {
     pub(crate) fn all(core: &Core) -> Vec<Self> {
         let now_ns = core.clock.precise_ns();
-        let info = |listed: Listed| Self {
+        core.executor.list().into_iter().map(|listed| Self::new(core, listed, now_ns)).collect()
+    }
+
+    /// One task of this runtime, unless it has ended.
+    pub(crate) fn of(core: &Core, key: TaskKey) -> Option<Self> {
+        let listed = core.executor.listed(key.identity())?;
+        Some(Self::new(core, listed, core.clock.precise_ns()))
+    }
+
+    fn new(core: &Core, listed: Listed, now_ns: u64) -> Self {
+        Self {
             key: TaskKey::new(core.serial(), listed.task),
             name: listed.name,
             spawned_at: listed.spawned_at,
@@ -50,8 +61,7 @@ impl TaskInfo {
                 Wait::Task(runtime, task) => WaitsFor::Task(TaskKey::new(runtime, task)),
                 Wait::Other(what) => WaitsFor::Other(what),
             }),
-        };
-        core.executor.list().into_iter().map(info).collect()
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! [`TaskKey`]: which task is which.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
-use crate::executor::key::TaskIdentity;
+use crate::executor::key::{SlotIndex, TaskIdentity};
 
 /// The name of a task: no other task of this process has it, now or later.
 ///
-/// It gives no right over the task: to end or to await it takes its [`JoinHandle`](crate::JoinHandle). As
-/// text it is `runtime:task`, two numbers that count from 1.
+/// By it a system ends the task, or learns about it: see [`Tasks`](crate::Tasks). To await the task takes
+/// its [`JoinHandle`](crate::JoinHandle). As text it is `runtime:task`, two numbers that count from 1.
 ///
 /// ```
 /// use bevy_ecs::world::World;
@@ -24,12 +24,23 @@ use crate::executor::key::TaskIdentity;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey {
     runtime: u64,
-    task: u64,
+    task: NonZeroU64,
+    /// Where to look for it.
+    slot: SlotIndex,
 }
 
 impl TaskKey {
     pub(crate) fn new(runtime: u64, task: TaskIdentity) -> Self {
-        Self { runtime, task: task.serial.get() }
+        Self { runtime, task: task.serial, slot: task.slot }
+    }
+
+    /// The serial of the runtime.
+    pub(crate) fn runtime(self) -> u64 {
+        self.runtime
+    }
+
+    pub(crate) fn identity(self) -> TaskIdentity {
+        TaskIdentity { slot: self.slot, serial: self.task }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
 pub use crate::executor::CancelReason;
 pub use info::{Named, TaskInfo, WaitsFor, named};
 pub use key::TaskKey;
+pub(crate) use slab::spawn_at;
 pub use slab::{
     SlabClaim, claim_slab, claim_slab_of, spawn, spawn_slab, try_claim_slab, try_claim_slab_of,
 };
@@ -137,6 +138,8 @@ pub struct JoinHandle<T> {
     task: TaskIdentity,
     /// The output has been given out.
     joined: bool,
+    /// What is said of the task when its runtime is not found.
+    otherwise: CancelReason,
     /// Neither `Send` nor `Sync`, and no owner of a `T`.
     _output: PhantomData<*const T>,
 }
@@ -147,21 +150,28 @@ impl<T> JoinHandle<T> {
     /// The handle of what `what` spawned.
     #[inline]
     #[track_caller]
-    fn of(core: &Core, spawned: Result<TaskIdentity, NotSpawned>, what: &str) -> Self {
+    pub(crate) fn of(core: &Core, spawned: Result<TaskIdentity, NotSpawned>, what: &str) -> Self {
         match spawned {
             Ok(task) => {
                 core.spawned(task);
-                Self { runtime: core.serial(), task, joined: false, _output: PhantomData }
+                let otherwise = CancelReason::RuntimeGone;
+                Self {
+                    runtime: core.serial(),
+                    task,
+                    joined: false,
+                    otherwise,
+                    _output: PhantomData,
+                }
             }
-            Err(NotSpawned::Closing) => Self::of_none(),
+            Err(NotSpawned::Closing) => Self::of_none(CancelReason::RuntimeGone),
             Err(refused) => slab::refuse(refused, what),
         }
     }
 
-    /// The handle of a task that never began, because its runtime has gone.
-    fn of_none() -> Self {
+    /// The handle of a task that never began, because what it belongs to has gone.
+    pub(crate) fn of_none(otherwise: CancelReason) -> Self {
         let task = TaskIdentity { slot: SlotIndex::RUNTIME, serial: NonZeroU64::MAX };
-        Self { runtime: NO_RUNTIME, task, joined: false, _output: PhantomData }
+        Self { runtime: NO_RUNTIME, task, joined: false, otherwise, _output: PhantomData }
     }
 
     /// The task's name, which stays good when the task has ended.
@@ -260,7 +270,7 @@ impl<T: 'static> JoinHandle<T> {
             Some(Joined::Panicked(payload)) => Err(JoinError::Panicked(payload)),
             Some(Joined::Cancelled(reason)) => Err(JoinError::Cancelled(reason)),
             Some(Joined::Gone) => Err(JoinError::Cancelled(CancelReason::Aborted)),
-            None => Err(JoinError::Cancelled(CancelReason::RuntimeGone)),
+            None => Err(JoinError::Cancelled(self.otherwise)),
         };
         self.joined = true;
         Poll::Ready(result)

@@ -6,7 +6,7 @@ use super::JoinHandle;
 use crate::{
     context,
     executor::{
-        NotSpawned,
+        CancelReason, NotSpawned,
         key::TaskIdentity,
         memory::{may_stand_in_slab, needs},
     },
@@ -114,7 +114,19 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let spawned_at = Location::caller();
+    spawn_at(future, Location::caller())
+}
+
+/// As [`spawn`], for the caller at `spawned_at`.
+#[track_caller]
+pub(crate) fn spawn_at<F>(
+    future: F,
+    spawned_at: &'static Location<'static>,
+) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
     context::current("spawn()", |core| {
         let spawned = core.executor.spawn_anywhere(future, spawned_at);
         JoinHandle::of(core, spawned, "spawn()")
@@ -368,7 +380,7 @@ impl<const SIZE: usize> SlabClaim<SIZE> {
         // A future that comes back is dropped here, where nothing of the runtime is in use.
         match filled {
             Some(Ok(handle)) => handle,
-            Some(Err(_)) | None => JoinHandle::of_none(),
+            Some(Err(_)) | None => JoinHandle::of_none(CancelReason::RuntimeGone),
         }
     }
 }

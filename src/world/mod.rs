@@ -13,9 +13,11 @@
 //!   for a condition before it; [`changes`], [`messages`]: for what raises nothing when it happens;
 //! - [`observe`]: one shared observer a type; [`events`]: waiting for what it hears of;
 //! - [`tether`]: how those who wait on it learn that it has gone;
-//!   [`entity_waits`]: waiting for what happens to it;
+//!   [`entity_waits`]: waiting for what happens to it; [`bound`]: tasks that end with it, and the tasks
+//!   that systems start;
 //! - [`change_ticks`]: keeping change detection right in schedules that the loop owns.
 
+mod bound;
 mod cached;
 pub(crate) mod change_ticks;
 mod changes;
@@ -39,6 +41,9 @@ mod until;
 pub(crate) mod wait;
 mod waiters;
 
+pub use bound::{
+    EntityTaskCommands, EntityTasks, SpawnTaskError, TaskCommands, Tasks, WorldTasks, spawn_on,
+};
 pub use changes::{ResChanged, UntilChanged};
 pub use ctx::{WorldCtx, WorldError};
 pub use entity::{EntityCtx, EntityGone};

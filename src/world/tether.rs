@@ -1,29 +1,76 @@
-//! How those who wait on an entity learn that it has gone.
+//! How those who wait on an entity learn that it has gone, and how the tasks that belong to it end.
 //!
 //! The entity gets a private component whose destructor tells them. That holds however the entity ends:
 //! despawned, cleared away with all others, or dropped with its World, on whatever thread. The component
 //! stays when nobody waits any more.
+//!
+//! Invariant **bound by the component**: a task belongs to the component, not to the entity, whose id may
+//! come back; and it is held by its full identity, which never does.
 #![forbid(unsafe_code)]
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
 };
 
 use bevy_ecs::{component::Component, entity::Entity, world::World};
 use slab::Slab;
 
-use crate::context;
+use crate::{
+    context::{self, Core},
+    executor::{CancelReason, key::TaskIdentity},
+    handle::queue::Remote,
+};
 
 /// Shared by an entity and those who wait on it.
 #[derive(Debug, Default)]
-pub(super) struct Tether(Mutex<Ends>);
+pub(super) struct Tether {
+    /// Written under the lock of `ends`; read without it at each poll of a task that belongs.
+    cut: AtomicBool,
+    ends: Mutex<Ends>,
+}
 
 #[derive(Debug, Default)]
 struct Ends {
-    cut: bool,
     waiting: Slab<Waker>,
+    /// Tasks that end with the entity. Those that have ended are taken out when the list would grow.
+    bound: Vec<BoundTask>,
+}
+
+/// A task that belongs to an entity.
+#[derive(Debug)]
+pub(super) struct BoundTask {
+    runtime: u64,
+    task: TaskIdentity,
+    remote: Arc<Remote>,
+}
+
+impl BoundTask {
+    pub(super) fn new(core: &Core, task: TaskIdentity) -> Self {
+        Self { runtime: core.serial(), task, remote: core.remote.clone() }
+    }
+
+    /// Whether the task may still have to be ended.
+    fn lives(&self) -> bool {
+        let finished = context::find(self.runtime, |core| core.executor.is_finished(self.task));
+        match finished {
+            Some(finished) => !finished,
+            // Its runtime is on another thread, or has gone.
+            None => !self.remote.is_closed(),
+        }
+    }
+
+    /// Ends the task, from whatever thread: it is not polled again. Its future is left to the reaper.
+    fn end(&self) {
+        let end = |core: &Core| core.executor.abort(self.task, CancelReason::Entity);
+        if context::find(self.runtime, end).is_none() {
+            self.remote.unbind(self.task);
+        }
+    }
 }
 
 /// The entity's end of the tether.
@@ -33,11 +80,14 @@ struct Tied(Arc<Tether>);
 
 impl Drop for Tied {
     fn drop(&mut self) {
-        let waiting = {
+        let (waiting, bound) = {
             let mut ends = self.0.ends();
-            ends.cut = true;
-            std::mem::take(&mut ends.waiting)
+            self.0.cut.store(true, Ordering::Release);
+            (std::mem::take(&mut ends.waiting), std::mem::take(&mut ends.bound))
         };
+        for task in &bound {
+            task.end();
+        }
         for (_, waker) in waiting {
             wake_contained(waker);
         }
@@ -57,12 +107,29 @@ impl Tether {
     }
 
     fn ends(&self) -> MutexGuard<'_, Ends> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the entity has gone.
     pub(super) fn is_cut(&self) -> bool {
-        self.ends().cut
+        self.cut.load(Ordering::Acquire)
+    }
+
+    /// Has `task` end when the entity goes. False: it has gone.
+    pub(super) fn bind(&self, task: BoundTask) -> bool {
+        let mut ends = self.ends();
+        if self.is_cut() {
+            return false;
+        }
+        if ends.bound.len() == ends.bound.capacity() {
+            ends.bound.retain(BoundTask::lives);
+            let live = ends.bound.len();
+            // Twice the room that is needed, so that few of the calls look at all.
+            ends.bound.reserve_exact((live + 1).max(2));
+            ends.bound.shrink_to(2 * live + 2);
+        }
+        ends.bound.push(task);
+        true
     }
 
     /// Stores who is woken when the entity goes, under `entry` if that is given. `None`: it has gone.
@@ -73,7 +140,7 @@ impl Tether {
         waker: Waker,
     ) -> (Option<usize>, Option<Waker>) {
         let mut ends = self.ends();
-        if ends.cut {
+        if self.is_cut() {
             return (None, Some(waker));
         }
         match entry {
@@ -137,5 +204,60 @@ pub(super) fn wake_contained(waker: Waker) {
     {
         // Its destructor may panic as well.
         std::mem::forget(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::{EntityCtx, Runtime, WorldCtx, spawn_on, yield_now};
+
+    fn bound(entity: EntityCtx) -> (usize, usize) {
+        entity
+            .get(|Tied(tether): &Tied| {
+                let ends = tether.ends();
+                (ends.bound.len(), ends.bound.capacity())
+            })
+            .expect("it has tasks")
+    }
+
+    #[test]
+    fn tasks_that_have_ended_leave_no_room_behind() {
+        let mut world = World::new();
+        Runtime::new(&mut world).block_on(async {
+            let ctx = WorldCtx::current();
+            let entity = ctx.entity(ctx.with_world(|world| world.spawn_empty().id()));
+            let living: Vec<_> =
+                (0..100).map(|_| spawn_on(entity.id(), |_| pending::<()>())).collect();
+            for _ in 0..10_000 {
+                spawn_on(entity.id(), |_| async {}).await;
+            }
+            assert!(bound(entity).1 < 1_000, "{:?}", bound(entity));
+            living.into_iter().for_each(crate::JoinHandle::abort);
+            yield_now().await;
+            for _ in 0..1_000 {
+                spawn_on(entity.id(), |_| async {}).await;
+            }
+            assert!(bound(entity).1 < 10, "{:?}", bound(entity));
+        });
+    }
+
+    #[test]
+    fn slots_come_back_from_entities_that_went() {
+        let mut world = World::new();
+        Runtime::new(&mut world).block_on(async {
+            let ctx = WorldCtx::current();
+            for _ in 0..10_000 {
+                let entity = ctx.entity(ctx.with_world(|world| world.spawn_empty().id()));
+                let tasks = [0; 2].map(|_| spawn_on(entity.id(), |_| pending::<()>()));
+                assert!(tasks.iter().all(|task| task.id().identity().slot.0 < 256));
+                yield_now().await;
+                entity.despawn().expect("it is there");
+                yield_now().await;
+                assert!(tasks.iter().all(crate::JoinHandle::is_finished));
+            }
+        });
     }
 }
