@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use bevy_ecs::{
     message::{MessageRegistry, ShouldUpdateMessages},
@@ -282,4 +285,168 @@ fn steps_that_would_never_run_panic_by_name() {
     assert!(message.contains("longer than zero"), "{message}");
     let message = panic_message(|| drop(Runtime::builder(&mut world).fixed_step(Slow, MS, 0)));
     assert!(message.contains("steps_max"), "{message}");
+}
+
+/// Milliseconds of the virtual clock since the first call.
+fn now() -> u128 {
+    let times = |world: &World| {
+        let time = world.resource::<TickTime>();
+        (event_time(), time.frozen())
+    };
+    let (now, frozen) = WorldCtx::current().with_world_ref(times);
+    assert_eq!(now, frozen);
+    let start = START.get().unwrap_or(now);
+    START.set(Some(start));
+    (now - start).as_millis()
+}
+
+thread_local! {
+    static START: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Waits for `Slow` in each way, twice, and logs when it resumes.
+async fn wait_for_slow() {
+    let ctx = WorldCtx::current();
+    START.set(None);
+    log(format!("{} ms", now()));
+    for _ in 0..2 {
+        ctx.at(Slow).await;
+        log(format!("at {} ms", now()));
+    }
+    for _ in 0..2 {
+        ctx.next(Slow).await;
+        log(format!("next {} ms", now()));
+    }
+}
+
+#[test]
+fn a_wait_for_a_stage_of_steps_resumes_once_before_the_first_step_of_a_tick() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = builder(&mut world, Pacing::every(10 * MS)).fixed_step(Slow, 4 * MS, 9).build();
+    rt.schedule(Slow).add_systems(|| log("step"));
+    rt.block_on(async {
+        now();
+        WorldCtx::current().at(Slow).await;
+        log(format!("at {} ms", now()));
+        WorldCtx::current().next(Slow).await;
+        log(format!("next {} ms", now()));
+    });
+    let expected = "at 10 ms,step,step,next 20 ms,step,step,step";
+    assert_eq!(logged().join(","), expected);
+}
+
+#[test]
+fn an_on_event_loop_sleeps_until_the_step_that_is_awaited() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for with_system in [false, true] {
+        let mut world = World::new();
+        let mut rt = builder(&mut world, Pacing::OnEvent).fixed_step(Slow, 10 * MS, 1).build();
+        if with_system {
+            rt.schedule(Slow).add_systems(|| log("step"));
+        }
+        rt.block_on(wait_for_slow());
+        let log = logged();
+        let times: Vec<_> = log.iter().filter(|line| *line != "step").map(String::as_str).collect();
+        assert_eq!(times, ["0 ms", "at 10 ms", "at 20 ms", "next 30 ms", "next 40 ms"]);
+        assert_eq!(log.len() - times.len(), if with_system { 4 } else { 0 });
+        assert_eq!(rt.stats().ticks, 5, "no tick but the first and those of the steps");
+    }
+}
+
+#[test]
+fn nothing_wakes_the_loop_for_a_step_without_systems_that_nobody_awaits() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = builder(&mut world, Pacing::OnEvent).fixed_step(Slow, 10 * MS, 1).build();
+    rt.block_on(async {
+        drop(WorldCtx::current().at(Slow));
+        sleep(55 * MS).await;
+        // It is looked at in every tick that happens, and asks for none.
+        let asked = WorldCtx::current().until(Slow, |_| Some(()));
+        drop(spawn_boxed(asked));
+        sleep(55 * MS).await;
+    });
+    assert_eq!(rt.stats().ticks, 3);
+    assert_eq!(rt.task_count(), 0);
+}
+
+#[test]
+fn a_wait_that_is_given_up_asks_for_no_step() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = builder(&mut world, Pacing::OnEvent).fixed_step(Slow, 10 * MS, 1).build();
+    rt.block_on(async {
+        let waiting = spawn_boxed(async { WorldCtx::current().at(Slow).await });
+        sleep(5 * MS).await;
+        waiting.abort();
+        sleep(50 * MS).await;
+    });
+    assert_eq!(rt.stats().ticks, 3);
+}
+
+#[test]
+fn a_wait_for_a_stage_of_every_tick_starts_one_though_another_waits_for_a_step() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = builder(&mut world, Pacing::OnEvent).fixed_step(Slow, 10 * MS, 1).build();
+    rt.block_on(async {
+        now();
+        let waiting = spawn_boxed(async {
+            WorldCtx::current().at(Slow).await;
+            now()
+        });
+        for _ in 0..5 {
+            WorldCtx::current().next(Tick).await;
+        }
+        assert_eq!(now(), 0);
+        assert_eq!(waiting.await, 10);
+    });
+    assert_eq!(rt.stats().ticks, 7);
+}
+
+#[test]
+fn an_awaited_step_comes_under_every_pacing() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let hybrid = Pacing::Hybrid { at_most_every: 4 * MS, at_least_every: 1_000 * MS };
+    let cases = [
+        (Pacing::from(Pacing::every(4 * MS)), "0 ms,at 12 ms,at 20 ms,next 32 ms,next 40 ms"),
+        (hybrid, "0 ms,at 10 ms,at 20 ms,next 30 ms,next 40 ms"),
+        (Pacing::FreeRunning, "0 ms,at 10 ms,at 20 ms,next 30 ms,next 40 ms"),
+    ];
+    for (pacing, expected) in cases {
+        let mut world = World::new();
+        let mut rt = builder(&mut world, pacing).fixed_step(Slow, 10 * MS, 1).build();
+        rt.block_on(wait_for_slow());
+        assert_eq!(logged().join(","), expected, "{pacing:?}");
+    }
+}
+
+#[test]
+fn ticks_by_hand_come_to_an_awaited_step() {
+    let mut world = World::new();
+    let mut rt = builder(&mut world, Pacing::OnEvent).fixed_step(Slow, 10 * MS, 1).build();
+    rt.block_on(async { drop(spawn_boxed(wait_for_slow())) });
+    for _ in 0..10 {
+        if rt.task_count() > 0 {
+            rt.tick().unwrap();
+        }
+    }
+    assert_eq!(rt.task_count(), 0);
+    assert_eq!(logged().join(","), "0 ms,at 10 ms,at 20 ms,next 30 ms,next 40 ms");
+}
+
+#[test]
+fn a_parked_loop_wakes_for_an_awaited_step_of_the_real_clock() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world).fixed_step(Slow, 5 * MS, 1).build();
+    let begun = Instant::now();
+    rt.block_on(async {
+        for _ in 0..3 {
+            WorldCtx::current().next(Slow).await;
+        }
+    });
+    assert!(begun.elapsed() >= 15 * MS);
+    assert!(rt.stats().ticks <= 8, "{}", rt.stats().ticks);
 }

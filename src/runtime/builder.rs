@@ -402,7 +402,7 @@ impl<'w> RuntimeBuilder<'w> {
             let found = self.fixed_steps.iter().find(|(other, _)| other == label);
             found.map(|(_, steps)| steps.clone())
         };
-        let steps = self.stages.iter().map(steps_of).collect();
+        let steps: Vec<_> = self.stages.iter().map(steps_of).collect();
         let world: &mut World = self.world.get_mut();
         // Another runtime's request is shared: a system does not know which of the two runs it.
         let request = match world.get_resource::<TickRequest>() {
@@ -418,7 +418,7 @@ impl<'w> RuntimeBuilder<'w> {
         let time = Arc::<Times>::default();
         world.insert_resource(TickTime::new(time.clone(), core.get()));
         change_ticks::observe(world);
-        core.get().looks.set_stages(&self.stages);
+        core.get().looks.set_stages(&self.stages, steps.iter().map(Option::is_some).collect());
         FrameLoop {
             stages: Stages::new(&self.stages, self.startup, steps, world),
             end: EndOfTick::new(world, self.turns_messages_over),

@@ -107,7 +107,7 @@ impl FrameLoop {
             let mut turn = happened || self.has_turn_work(core);
             let timer_ns = if turn { None } else { Self::next_timer(core, now_ns) };
             turn |= timer_ns.is_some_and(|timer_ns| timer_ns <= now_ns);
-            let mut step_ns = self.next_step();
+            let mut step_ns = self.next_step(core);
             // A step that is due asks for a tick, which the pacing may hold back.
             let step_due = step_ns.take_if(|step_ns| *step_ns <= now_ns).is_some();
             let wanted = turn || step_due || self.wants_tick(core);
@@ -150,12 +150,14 @@ impl FrameLoop {
         self.has_turn_work(core) || self.wants_tick(core)
     }
 
-    /// When the next fixed step asks for a tick. Beats are not asked: the step waits for the next.
-    pub(super) fn next_step(&self) -> Option<u64> {
+    /// When the next fixed step asks for a tick, because it has a system or somebody waits for it. Beats are
+    /// not asked: the step waits for the next.
+    pub(super) fn next_step(&self, core: &Core) -> Option<u64> {
         if !self.stages.has_steps() || matches!(self.pacer, Pacer::Fixed(_)) {
             return None;
         }
-        self.stages.next_step_ns()
+        let counts = |stage| self.stages.has_systems(stage) || core.looks.awaits(stage);
+        self.stages.next_step_ns(counts)
     }
 
     /// When to look at the timers again: under the virtual clock, which jumps there, exactly when the

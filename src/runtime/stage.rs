@@ -125,9 +125,9 @@ impl Stages {
         self.steps[stage].as_mut().map(FixedStep::step)
     }
 
-    /// When the next step with a system is due.
-    pub(super) fn next_step_ns(&self) -> Option<u64> {
-        let steps = self.steps.iter().enumerate().filter(|(stage, _)| self.has_systems(*stage));
+    /// When the next step is due of those stages that `counts` accepts.
+    pub(super) fn next_step_ns(&self, counts: impl Fn(usize) -> bool) -> Option<u64> {
+        let steps = self.steps.iter().enumerate().filter(|(stage, _)| counts(*stage));
         steps.filter_map(|(_, steps)| steps.as_ref()?.next_ns()).min()
     }
 

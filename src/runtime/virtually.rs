@@ -134,21 +134,23 @@ impl FrameLoop {
         let timer_ns = Self::next_timer(core, now_ns);
         let beat_ns = self.pacer.next_ns().filter(|_| !self.pacer.never_waits());
         // A step that is due waits for a tick, which may be held back until time has gone on.
-        let step_ns = self.next_step().filter(|step_ns| *step_ns > now_ns);
+        let step_ns = self.next_step(core).filter(|step_ns| *step_ns > now_ns);
         let next_ns = [timer_ns, beat_ns, step_ns].into_iter().flatten().min();
         time.move_to(next_ns.map_or(goal_ns, |next_ns| next_ns.min(goal_ns)));
         time.now_ns() > now_ns
     }
 
-    /// A tick that nothing is waited for: time goes on to the next timer, if nothing can happen before it.
+    /// A tick that nothing is waited for: time goes on to the next timer, or to the next step that somebody
+    /// waits for, if nothing can happen before it.
     fn jump_or_tick(&mut self, core: &Core, time: &VirtualTime) -> Result<Due, Failure> {
         // Whoever wakes a task, then ends its work, is seen by one of the two in this order.
         if Self::waits_outside(core) || self.has_work(core) || self.poll_pollers(core)?.did > 0 {
             return Ok(Due::Tick);
         }
         let timer_ns = Self::next_timer(core, time.now_ns());
-        match timer_ns {
-            Some(timer_ns) if time.jumps() => time.move_to(timer_ns),
+        let step_ns = self.stages.next_step_ns(|stage| core.looks.awaits(stage));
+        match [timer_ns, step_ns].into_iter().flatten().min() {
+            Some(next_ns) if time.jumps() => time.move_to(next_ns),
             Some(_) if time.is_paced() => {}
             // A system or a poller may count ticks, and wake somebody in one of them.
             _ if self.stages.any_systems() || !self.pollers.is_empty() => {}
@@ -175,10 +177,11 @@ impl FrameLoop {
         }
         // A system may count ticks, and wake somebody in one of them; a poller that is to be called
         // again may have something to do then.
+        let somebody_waits = self.wants_tick(core) || core.looks.awaits_stages();
         let comes = time.left_ns() > 0
             || !time.is_paused()
                 && (timer_ns.is_some()
-                    || (next_ns.is_some() && (self.stages.any_systems() || self.wants_tick(core))));
+                    || (next_ns.is_some() && (self.stages.any_systems() || somebody_waits)));
         if !comes && may_park && !outside {
             return Err(Self::stuck(core).into());
         }

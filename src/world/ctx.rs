@@ -186,6 +186,10 @@ impl WorldCtx {
     /// waits for `stage`, else in the next one. Called by a task that runs because it waited for `stage`,
     /// that is the next tick. Those who resume before `stage` do so whatever the budget.
     ///
+    /// A stage of fixed steps ([`RuntimeBuilder::fixed_step`](crate::RuntimeBuilder::fixed_step)) is waited
+    /// for until a tick in which it runs, and then resumes before the first of its steps in that tick. The
+    /// loop may sleep until the step is due.
+    ///
     /// # Panics
     ///
     /// Outside a runtime; when `stage` is not one of its stages.
@@ -223,7 +227,8 @@ impl WorldCtx {
         })
     }
 
-    /// Resumes just before `stage` in the next tick, in order of call.
+    /// Resumes just before `stage` in the next tick, in order of call; before a stage of fixed steps in
+    /// the first tick after this one in which it runs.
     ///
     /// # Panics
     ///

@@ -55,6 +55,8 @@ type WatchKey = (WorldId, TypeId);
 /// The waits of a runtime that the loop looks at.
 pub(crate) struct Looks {
     stages: OnceCell<Box<[InternedScheduleLabel]>>,
+    /// Which of them have steps of their own and so do not run in every tick; empty if none has.
+    stepped: OnceCell<Box<[bool]>>,
     /// The tick of the last look, and how many stages' looks have begun in it.
     begun: Cell<(u64, usize)>,
     /// Those who wait for a stage, by its place among the stages.
@@ -82,6 +84,7 @@ impl Default for Looks {
     fn default() -> Self {
         Self {
             stages: OnceCell::new(),
+            stepped: OnceCell::new(),
             begun: Cell::new((0, 0)),
             waiting: Rc::default(),
             busy: Cell::new(false),
@@ -98,10 +101,13 @@ impl Default for Looks {
 }
 
 impl Looks {
-    /// Learns which stages there are, once.
-    pub(crate) fn set_stages(&self, labels: &[InternedScheduleLabel]) {
-        let set = self.stages.set(labels.into());
-        debug_assert!(set.is_ok(), "the stages of a runtime do not change");
+    /// Learns which stages there are, once, and which of them have steps of their own.
+    pub(crate) fn set_stages(&self, labels: &[InternedScheduleLabel], mut stepped: Vec<bool>) {
+        if !stepped.contains(&true) {
+            stepped.clear();
+        }
+        let set = (self.stages.set(labels.into()), self.stepped.set(stepped.into()));
+        debug_assert!(set == (Ok(()), Ok(())), "the stages of a runtime do not change");
     }
 
     pub(super) fn stages(&self) -> &[InternedScheduleLabel] {
@@ -121,9 +127,25 @@ impl Looks {
         if ahead { tick } else { tick + 1 }
     }
 
-    /// Whether somebody waits for a stage: the next tick starts at once.
+    /// Whether somebody waits for a stage of every tick: the next one starts at once.
     pub(crate) fn keeps_awake(&self) -> bool {
+        self.awaits_stages() && self.awaits_every_tick()
+    }
+
+    fn awaits_every_tick(&self) -> bool {
+        let stepped = self.stepped.get().map_or(&[][..], |stepped| stepped);
+        let mut every_tick = (0..stepped.len()).filter(|stage| !stepped[*stage]);
+        stepped.is_empty() || every_tick.any(|stage| self.awaits(stage))
+    }
+
+    /// Whether somebody waits for a stage, of every tick or not.
+    pub(crate) fn awaits_stages(&self) -> bool {
         self.busy.get() && self.waiting.borrow().awake() > 0
+    }
+
+    /// Whether somebody waits for stage number `stage`.
+    pub(crate) fn awaits(&self, stage: usize) -> bool {
+        self.awaits_stages() && self.waiting.borrow().awake_under(stage) > 0
     }
 
     /// Whether each access to the World gets a change tick of its own.

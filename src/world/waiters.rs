@@ -38,6 +38,8 @@ struct Place {
 struct Ends {
     first: usize,
     last: usize,
+    /// Entries of this list that keep the loop awake.
+    awake: usize,
 }
 
 impl<K, T> Default for Waiters<K, T> {
@@ -57,6 +59,11 @@ impl<K: Copy + Eq + Hash, T> Waiters<K, T> {
         self.awake
     }
 
+    /// Those under `key` that keep the loop awake.
+    pub(crate) fn awake_under(&self, key: K) -> usize {
+        self.lists.get(&key).map_or(0, |ends| ends.awake)
+    }
+
     /// Entries, fired ones included.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -74,7 +81,7 @@ impl<K: Copy + Eq + Hash, T> Waiters<K, T> {
                 self.ends(key).last = id;
             }
             None => {
-                self.lists.insert(key, Ends { first: id, last: id });
+                self.lists.insert(key, Ends { first: id, last: id, awake: 0 });
             }
         }
         self.pending += 1;
@@ -102,8 +109,10 @@ impl<K: Copy + Eq + Hash, T> Waiters<K, T> {
             return Some(waker);
         }
         let old = node.waker.replace(waker);
-        if old.is_none() && node.keeps_awake {
+        if old.is_none() && node.keeps_awake && node.place.is_some() {
+            let key = node.key;
             self.awake += 1;
+            self.ends(key).awake += 1;
         }
         old
     }
@@ -154,6 +163,7 @@ impl<K: Copy + Eq + Hash, T> Waiters<K, T> {
     /// Takes every waker out, when nobody is left to wake them.
     pub(crate) fn drain_wakers(&mut self) -> Vec<Waker> {
         self.awake = 0;
+        self.lists.values_mut().for_each(|ends| ends.awake = 0);
         self.nodes.iter_mut().filter_map(|(_, node)| node.waker.take()).collect()
     }
 
@@ -165,6 +175,7 @@ impl<K: Copy + Eq + Hash, T> Waiters<K, T> {
         };
         if node.keeps_awake && node.waker.is_some() {
             self.awake -= 1;
+            self.ends(key).awake -= 1;
         }
         self.pending -= 1;
         match (before, behind) {
@@ -282,9 +293,10 @@ mod tests {
         assert!(waiters.park(kept, Waker::noop().clone()).is_none());
         assert!(waiters.park(other, Waker::noop().clone()).is_none());
         assert!(waiters.park(kept, Waker::noop().clone()).is_some());
-        assert_eq!(waiters.awake(), 1);
+        assert_eq!((waiters.awake(), waiters.awake_under(0), waiters.awake_under(1)), (1, 1, 0));
         let mut wakers = Vec::new();
         waiters.fire(0, |()| true, &mut wakers);
         assert_eq!((wakers.len(), waiters.awake(), waiters.pending()), (2, 0, 0));
+        assert_eq!(waiters.awake_under(0), 0);
     }
 }
