@@ -18,6 +18,7 @@ mod slab;
 mod spawning;
 mod systems;
 mod table;
+mod tick_rate;
 mod tokio;
 mod watchdog;
 mod wheels;

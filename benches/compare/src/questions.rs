@@ -7,7 +7,7 @@ use crate::systems::{self, Systems};
 use crate::work::Work;
 use crate::{
     async_executor, bytes, channels, compio, floor, foreign, latency, lifecycle, nexus, onbeat,
-    spawning, tokio, wheels,
+    spawning, tick_rate, tokio, wheels,
 };
 
 /// How much work a pass is, so that it takes some ten milliseconds.
@@ -97,6 +97,7 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
     for (systems, count) in [(Systems::None, 0), (Systems::One, 1), (Systems::Eight, 8)] {
         questions.push(tick(systems, count, size.ticks));
     }
+    questions.extend(tick_rate::questions(size.ticks));
     questions.push(sleep(size.timers));
     questions.extend(wheels::questions(size.timers));
     questions.extend(channels::questions(size.polls));
