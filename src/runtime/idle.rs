@@ -182,7 +182,10 @@ impl FrameLoop {
             return Ok(Polled::default().may_park());
         }
         core.clock.begin_turn(true);
-        self.pollers.poll().map_err(Failure::Panic)
+        let polled = self.pollers.poll().map_err(Failure::Panic);
+        // What they left in the World's queue is applied here; else it would be work that begins a turn.
+        core.executor.reap();
+        polled
     }
 
     /// Lets the time pass until something may have happened, at most until `until_ns`. True: something

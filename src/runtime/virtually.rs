@@ -79,7 +79,12 @@ impl FrameLoop {
         let excused = is_held || self.virtually.was_held || begun != self.virtually.begun;
         self.virtually.was_held = is_held;
         self.virtually.begun = begun;
-        let stranger = core.executor.inbox().take_stranger().filter(|_| !excused);
+        // A request to stop may come from any thread; it was noted before it woke anybody.
+        let stranger = core
+            .executor
+            .inbox()
+            .take_stranger()
+            .filter(|_| !excused && !core.shutdown.handle().is_shutdown());
         match stranger.and_then(|word| core.executor.describe_key(Key::from_word(word))) {
             Some(task) => Err(TickError::ForeignWake(task)),
             None => Ok(()),
