@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bevy_app::{App, Update};
 use bevy_ecs::prelude::{Local, World};
 
-use crate::question::{Contender, Question, Role};
+use crate::question::{Contender, Question, Role, Unit};
 
 /// Systems and idle tasks of each question.
 const SIZES: [(usize, usize); 6] = [(0, 0), (1, 0), (8, 0), (32, 0), (0, 100), (0, 10_000)];
@@ -21,6 +21,7 @@ pub(crate) fn questions(ticks: usize) -> impl Iterator<Item = Question> {
     SIZES.into_iter().map(move |(systems, tasks)| Question {
         title: format!("tick rate, {systems} systems, {tasks} idle tasks"),
         operations: ticks,
+        unit: Unit::Nanoseconds,
         contenders: vec![
             Contender::new("bevy App::update", Role::Reference, move || bevy(systems, ticks)),
             Contender::new("onbeat block_on_busy", Role::Shown, move || {

@@ -1,11 +1,13 @@
 //! The byte channels, without the public types of their senders.
 
+use crate::channel::sync;
+
 /// A model has no turn to hold: every operation may be ready.
 mod budget {
     use std::task::{Context, Poll};
 
     #[derive(Clone, Copy, Default, Debug)]
-    pub(crate) struct Courtesy;
+    pub(crate) struct Courtesy {}
 
     impl Courtesy {
         pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
@@ -17,8 +19,6 @@ mod budget {
 }
 #[path = "../../../src/channel/bytes/mod.rs"]
 pub(crate) mod bytes;
-#[path = "../../../src/channel/sync.rs"]
-mod sync;
 #[path = "../../../src/channel/waiter.rs"]
 mod waiter;
 

@@ -21,6 +21,7 @@
 compile_error!("the models need loom's atomics: RUSTFLAGS=\"--cfg loom\" cargo test --release");
 
 #[cfg(all(test, loom))]
+#[allow(dead_code, reason = "what the virtual clock notes of wakes is no part of the models")]
 #[path = "../../../src/executor/inbox.rs"]
 mod inbox;
 #[cfg(all(test, loom))]

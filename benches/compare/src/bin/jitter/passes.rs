@@ -37,9 +37,7 @@ pub(crate) fn run(order: Order) -> Result<Option<Pass>, String> {
             order.length.as_millis().to_string(),
         ];
         let limit = order.length + order.length / 4 + PATIENCE;
-        return Ok(in_a_process(&asked, order.core, limit)?
-            .map(|text| parse(&text))
-            .transpose()?);
+        return in_a_process(&asked, order.core, limit)?.map(|text| parse(&text)).transpose();
     }
     here(order).map(Some)
 }
