@@ -4,10 +4,12 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     task::Waker,
+    thread,
 };
 
 /// Wakes each, also those behind one whose waker panics. The first panic goes on when all are woken; the
-/// payloads of others are leaked, since dropping one could panic as well.
+/// payloads of others are leaked, since dropping one could panic as well. In a thread that unwinds already
+/// no panic goes on: it would end the process.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     let mut first = None;
     for waker in wakers {
@@ -18,7 +20,9 @@ pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
             }
         }
     }
-    if let Some(payload) = first {
-        resume_unwind(payload);
+    match first {
+        Some(payload) if thread::panicking() => std::mem::forget(payload),
+        Some(payload) => resume_unwind(payload),
+        None => {}
     }
 }

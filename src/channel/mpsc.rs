@@ -85,7 +85,7 @@ use futures_core::Stream;
 
 use super::{
     RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, blocking,
-    budget::Courtesy, shows_its_channel,
+    budget::Courtesy, shows_its_channel, sync,
 };
 use protocol::{Consumer, Producer};
 
@@ -93,7 +93,7 @@ use protocol::{Consumer, Producer};
 ///
 /// # Panics
 ///
-/// When `capacity` is 0.
+/// When `capacity` is 0 or more than 2^32.
 ///
 /// ```
 /// let (sender, mut receiver) = onbeat::channel::mpsc::channel(2);
@@ -104,6 +104,11 @@ use protocol::{Consumer, Producer};
 #[must_use]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "an mpsc channel needs room for at least one value");
+    assert!(
+        capacity <= sync::CAPACITY_MAX,
+        "a channel for {capacity} values: {} at most",
+        sync::CAPACITY_MAX
+    );
     let (producer, consumer) = protocol::open(capacity);
     (Sender { producer }, Receiver { consumer, courtesy: Courtesy::default() })
 }
@@ -503,9 +508,16 @@ impl<T> Stream for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.close();
-        protocol::stop_waiting(&self.consumer);
-        protocol::drop_rest(&mut self.consumer);
+        /// What is left is dropped also when the waker of a sender panics.
+        struct Leave<'a, T>(&'a mut protocol::Consumer<T>);
+        impl<T> Drop for Leave<'_, T> {
+            fn drop(&mut self) {
+                protocol::stop_waiting(self.0);
+                protocol::drop_rest(self.0);
+            }
+        }
+        let leave = Leave(&mut self.consumer);
+        protocol::close_by_receiver(leave.0);
     }
 }
 

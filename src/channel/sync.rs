@@ -77,6 +77,9 @@ impl Witness {
     }
 }
 
+/// Values of the largest channel: more than any memory holds, and far from where positions overflow.
+pub(crate) const CAPACITY_MAX: usize = 1 << 32;
+
 /// Alone on its cache lines: two, because processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]

@@ -27,8 +27,7 @@ impl Executor {
         let torn = self.torn_in_poll.get() == self.polls.get();
         let leaves = is_root || self.leaves(torn);
         let kept: Payload = if leaves {
-            self.propagate.set(Some(payload));
-            self.stopped.set(true);
+            self.let_leave(payload);
             Box::new("the task panicked, and its panic left block_on")
         } else {
             payload
@@ -52,8 +51,7 @@ impl Executor {
         };
         self.task_panics.set(self.task_panics.get() + 1);
         if self.leaves(self.torn_in_poll.get() == self.polls.get()) {
-            self.propagate.set(Some(payload));
-            self.stopped.set(true);
+            self.let_leave(payload);
         } else {
             self.guarded(|| drop(payload));
         }
@@ -191,8 +189,19 @@ impl Executor {
         if self.on_task_panic == OnTaskPanic::ContainAlways {
             self.forget(payload);
         } else {
-            self.propagate.set(Some(payload));
-            self.stopped.set(true);
+            self.let_leave(payload);
+        }
+    }
+
+    /// The panic is to leave `block_on`, unless an earlier one is on its way: that one leaves.
+    fn let_leave(&self, payload: Payload) {
+        self.stopped.set(true);
+        match self.propagate.take() {
+            Some(first) => {
+                self.propagate.set(Some(first));
+                self.forget(payload);
+            }
+            None => self.propagate.set(Some(payload)),
         }
     }
 

@@ -188,7 +188,7 @@ impl Executor {
             self.ended.set(self.ended.get() + 1);
         }
         #[cfg(feature = "tracing")]
-        self.close_span(index);
+        self.guarded(|| self.close_span(index));
         self.end_keeping(index);
         if let Some(joiner) = slot.joiner.take() {
             self.wake(joiner);

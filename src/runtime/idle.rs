@@ -185,6 +185,11 @@ impl FrameLoop {
         let polled = self.pollers.poll().map_err(Failure::Panic);
         // What they left in the World's queue is applied here; else it would be work that begins a turn.
         core.executor.reap();
+        if polled.is_err()
+            && let Some(second) = core.executor.take_propagated()
+        {
+            core.executor.forget(second);
+        }
         polled
     }
 

@@ -257,10 +257,13 @@ impl<T: 'static> JoinHandle<T> {
     /// After it has been ready.
     fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         assert!(!self.joined, "a JoinHandle is not polled again after it gave its output");
-        let found = context::find(self.runtime, |core| core.executor.join(self.task));
+        let mut found = context::find(self.runtime, |core| core.executor.join(self.task));
+        if matches!(found, Some(Joined::Running)) && self.wait(self.task, cx) {
+            // The clone of somebody else's waker may have run anything, the end of the task too.
+            found = context::find(self.runtime, |core| core.executor.join(self.task));
+        }
         let result = match found {
             Some(Joined::Running) => {
-                self.wait(self.task, cx);
                 context::try_current(|core| {
                     core.executor.note_wait(Wait::Task(self.runtime, self.task));
                 });
@@ -276,15 +279,17 @@ impl<T: 'static> JoinHandle<T> {
         Poll::Ready(result)
     }
 
-    /// Stores who is woken at the end. Clones and drops outside the executor.
-    fn wait(&self, task: TaskIdentity, cx: &mut Context<'_>) {
+    /// Stores who is woken at the end. Clones and drops outside the executor. True: it was not stored yet.
+    fn wait(&self, task: TaskIdentity, cx: &mut Context<'_>) -> bool {
         let stored =
             context::find(self.runtime, |core| core.executor.joiner_will_wake(task, cx.waker()));
-        if stored != Some(true) {
-            let waker = cx.waker().clone();
-            let old = context::find(self.runtime, |core| core.executor.set_joiner(task, waker));
-            drop(old);
+        if stored == Some(true) {
+            return false;
         }
+        let waker = cx.waker().clone();
+        let old = context::find(self.runtime, |core| core.executor.set_joiner(task, waker));
+        drop(old);
+        true
     }
 }
 
