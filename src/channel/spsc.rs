@@ -496,7 +496,7 @@ impl<T> Stream for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         /// What is left is dropped also when the waker of a sender panics.
-        struct Leave<'a, T>(&'a mut protocol::Consumer<T>);
+        struct Leave<'a, T>(&'a mut Consumer<T>);
         impl<T> Drop for Leave<'_, T> {
             fn drop(&mut self) {
                 protocol::receiver_leaves(self.0);
