@@ -64,7 +64,10 @@ mod wakes;
 
 #[cfg(all(test, loom))]
 #[allow(dead_code, unused_imports, reason = "the models use a part of what is included")]
-#[allow(clippy::arc_with_non_send_sync, reason = "loom's cells are not Sync, ours are in a ring that is")]
+#[allow(
+    clippy::arc_with_non_send_sync,
+    reason = "loom's cells are not Sync, ours are in a ring that is"
+)]
 mod byte_channel;
 #[cfg(all(test, loom))]
 mod byte_channel_models;
