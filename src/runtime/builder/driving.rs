@@ -165,7 +165,7 @@ impl RuntimeBuilder<'_> {
     ///
     /// Messages turn over at the end of a tick only if every such stage has run since they last did, so
     /// its systems read each message once. `RemovedComponents` is kept for one tick only, and is not
-    /// reliable in such a stage.
+    /// reliable in such a stage: await [`EntityCtx::removed`](crate::EntityCtx::removed) in a task instead.
     ///
     /// ```
     /// use bevy_ecs::{prelude::*, schedule::ScheduleLabel};

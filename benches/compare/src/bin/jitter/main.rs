@@ -69,7 +69,7 @@ struct Arguments {
 const AFTER_HELP: &str = "\
 Examples:
   cargo run --release --bin jitter                       about four minutes
-  cargo run --release --bin jitter -- --quick            what CI runs
+  cargo run --release --bin jitter -- --quick            a few cells, in seconds
   cargo run --release --bin jitter -- --only '1000 Hz'   one rate
   cargo run --release --bin jitter -- --only headline
   cargo run --release --bin jitter -- --picture ../../docs/jitter.svg
