@@ -53,6 +53,8 @@ NOT_FOLLOWED = [
     (r"^alloc::(\w+::)+(handle_error|handle_alloc_error|capacity_overflow)\b", PANIC),
     (r"^(\w+::)?(rust_panic|_Unwind_|__rust_start_panic|__rust_panic_cleanup)", PANIC),
     (r"onbeat::executor::(.*::)?Executor>?::contain$", "what ends a task that panicked"),
+    # It calls the user's destructor, of which the compiler may put a likely one in line.
+    (r"onbeat::executor::memory::TaskCell::clear$", "the destructor of a future or an output"),
     (r"^(\w+::)?(__rust_(no_)?alloc|__rust_dealloc|__rust_realloc|__rdl_)", "the allocator"),
     (r"@plt$", "the C library"),
 ]
