@@ -164,6 +164,13 @@ impl Clock {
         }
     }
 
+    /// A turn begins at a time that was read just now.
+    #[inline]
+    pub(crate) fn begin_turn_at(&self, now_ns: u64) {
+        self.unread.set(false);
+        self.frozen_ns.set(now_ns);
+    }
+
     /// Whether the turn has a time. One that has none has nothing that could be due either.
     #[inline]
     pub(crate) fn is_read(&self) -> bool {
@@ -203,8 +210,7 @@ impl Clock {
 
     /// One timestamp for the whole turn.
     fn freeze(&self) {
-        self.unread.set(false);
-        self.frozen_ns.set(self.precise_ns());
+        self.begin_turn_at(self.precise_ns());
     }
 
     /// The clock's beginning, as an `Instant`.

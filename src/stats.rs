@@ -68,6 +68,8 @@ pub struct Stats {
     pub timers_fired: u64,
     /// Readiness events from the operating system.
     pub events: u64,
+    /// Times the operating system was asked for readiness events, waits among them.
+    pub event_looks: u64,
     /// Times the thread slept.
     pub parks: u64,
     /// Tasks that ended by a panic.
@@ -101,6 +103,7 @@ pub(crate) struct Counters {
     pub(crate) wakes_foreign: Count,
     pub(crate) timers_fired: Count,
     pub(crate) events: Count,
+    pub(crate) event_looks: Count,
     pub(crate) parks: Count,
     pub(crate) task_panics: Count,
     pub(crate) forgotten_payloads: Count,
@@ -146,6 +149,7 @@ impl Counters {
             wakes_foreign: self.wakes_foreign.get(),
             timers_fired: self.timers_fired.get(),
             events: self.events.get(),
+            event_looks: self.event_looks.get(),
             parks: self.parks.get(),
             task_panics: self.task_panics.get(),
             forgotten_payloads: self.forgotten_payloads.get(),
@@ -160,8 +164,10 @@ impl Counters {
 
 /// The loop's counters as a resource, inserted when the runtime is built.
 ///
-/// It is a window on the counters, not a copy. A system sees ticks, polls, wakes, events and panics as of
-/// the end of the last tick, and the others (turns between, overruns, timers, parks, phases) as they are. Change detection says nothing about it, because the loop writes the counters without the World.
+/// It is a window on the counters, not a copy. A system sees ticks, polls, wakes, events, looks for
+/// events and panics as of the end of the last tick, and the others (turns between, overruns, timers,
+/// parks, phases) as they are. Change detection says nothing about it, because the loop writes the
+/// counters without the World.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;

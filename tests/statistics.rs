@@ -3,7 +3,12 @@
 mod common;
 
 use std::{
-    future::pending, io::Write, net::SocketAddr, panic::resume_unwind, thread, time::Duration,
+    future::pending,
+    io::{Read, Write},
+    net::SocketAddr,
+    panic::resume_unwind,
+    thread,
+    time::Duration,
 };
 
 use bevy_ecs::prelude::*;
@@ -145,6 +150,33 @@ fn parks_are_counted() {
     let parks = rt.stats().parks;
     rt.block_on_busy(async { sleep(Duration::from_millis(2)).await });
     assert_eq!(rt.stats().parks, parks, "a spinning loop never sleeps");
+}
+
+#[test]
+fn a_turn_does_not_repeat_the_look_that_ended_the_wait() {
+    const ROUNDS: u64 = 50;
+    let _guard = watchdog(LIMIT_SECONDS);
+    let listener = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = listener.local_addr().unwrap();
+    let echo = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut byte = [0];
+        while stream.read(&mut byte).unwrap() == 1 {
+            stream.write_all(&byte).unwrap();
+        }
+    });
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    rt.block_on(async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for _ in 0..ROUNDS {
+            stream.write_all(b"x").await.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+        }
+    });
+    let stats = rt.stats();
+    assert!(stats.parks + 5 >= stats.event_looks, "{stats:?}");
+    echo.join().unwrap();
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub(crate) struct Reactor {
     woken: RefCell<VecDeque<Waker>>,
     unpark: Arc<mio::Waker>,
     events_seen: Cell<u64>,
+    looks: Cell<u64>,
 }
 
 struct UnparkPoll(Arc<mio::Waker>);
@@ -98,6 +99,7 @@ impl Reactor {
             woken: RefCell::new(VecDeque::new()),
             unpark,
             events_seen: Cell::new(0),
+            looks: Cell::new(0),
         })
     }
 
@@ -118,6 +120,11 @@ impl Reactor {
 
     pub(crate) fn events_seen(&self) -> u64 {
         self.events_seen.get()
+    }
+
+    /// How often the system was asked for events.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.get()
     }
 
     pub(crate) fn register(&self, source: &mut impl Source) -> io::Result<IoId> {
@@ -204,12 +211,14 @@ impl Reactor {
     /// Takes what mio has, without waiting. Whom it concerns is in [`pop_woken`](Self::pop_woken)
     /// afterwards. Returns how many events came.
     pub(crate) fn drain(&self) -> io::Result<usize> {
+        self.looks.set(self.looks.get() + 1);
         self.collect(Some(Duration::ZERO))
     }
 
     /// Waits for events at most `timeout`, then takes them. Without events it may end up to a
     /// millisecond early, where the system cannot wait more precisely. Returns how many events came.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<usize> {
+        self.looks.set(self.looks.get() + 1);
         let before = self.events_seen.get();
         let waited = self.waiter.wait(&self.poll.borrow(), timeout, |event| self.note(event));
         match waited {

@@ -4,7 +4,7 @@
 mod driving;
 mod timing;
 
-use std::{cell::Cell, fmt, io, panic::Location, sync::Arc, time::SystemTime};
+use std::{fmt, io, panic::Location, sync::Arc, time::SystemTime};
 
 use bevy_ecs::{schedule::InternedScheduleLabel, schedule::ScheduleLabel, world::World};
 
@@ -440,8 +440,10 @@ impl<'w> RuntimeBuilder<'w> {
             hashes: self.poll_hash,
             virtually: Virtually::new(self.progress_limit),
             time,
-            turns_unpolled: Cell::new(0),
-            polled_ns: Cell::new(0),
+            looked: false,
+            waited_ns: None,
+            turns_unpolled: 0,
+            polled_ns: 0,
         }
     }
 }

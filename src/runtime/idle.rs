@@ -11,6 +11,10 @@ use super::{
 };
 use crate::context::Core;
 
+/// What lies nearer than this is waited for by reading the clock alone: a look at mio, or a sleep, might
+/// end after it.
+const APPROACH_NS: u64 = 1_000;
+
 /// How the thread waits until there is something to do.
 ///
 /// [`Runtime::block_on`](crate::Runtime::block_on) parks and
@@ -43,7 +47,7 @@ pub enum Idle {
     /// As `Spin`, but lets another thread of this core run in between, if one wants to.
     Yield,
     /// Sleeps in the operating system, on Linux with a timeout in nanoseconds, elsewhere in whole
-    /// milliseconds with a spin for the rest.
+    /// milliseconds with a spin for the rest. What is due within a microsecond is not slept for.
     Park,
     /// As `Park`, but wakes early for what has a time and spins until then. How much earlier adapts to
     /// how late the operating system wakes the thread, up to 500 us.
@@ -99,6 +103,7 @@ impl FrameLoop {
     #[inline(never)]
     pub(super) fn wait_for_time(&mut self, core: &Core) -> Result<Due, Failure> {
         let mut happened = false;
+        self.looked = false;
         loop {
             let now_ns = core.clock.precise_ns();
             if self.pacer.has_overrun(now_ns) {
@@ -112,6 +117,7 @@ impl FrameLoop {
             let step_due = step_ns.take_if(|step_ns| *step_ns <= now_ns).is_some();
             let wanted = turn || step_due || self.wants_tick(core);
             if let Some(due) = self.pacer.due(now_ns, turn, wanted) {
+                self.waited_ns = Some(now_ns);
                 return Ok(due);
             }
             let polled = self.poll_pollers(core)?;
@@ -193,26 +199,30 @@ impl FrameLoop {
         polled
     }
 
-    /// Lets the time pass until something may have happened, at most until `until_ns`. True: something
-    /// did. What happens outside holds virtual time still: no time ends that wait.
+    /// Lets the time pass until something may have happened, at most for `left_ns`. True: something did.
+    /// What happens outside holds virtual time still: no time ends that wait.
     fn pause(
         &mut self,
         core: &Core,
         may_park: bool,
         left_ns: Option<u64>,
     ) -> Result<bool, TickError> {
+        if left_ns.is_some_and(|left_ns| left_ns <= APPROACH_NS) {
+            std::hint::spin_loop();
+            return Ok(false);
+        }
         match (self.idle, left_ns) {
-            (Idle::Park | Idle::ParkThenSpin, _) if !may_park => Self::spin(core),
-            (Idle::Spin, _) => Self::spin(core),
+            (Idle::Park | Idle::ParkThenSpin, _) if !may_park => self.spin(core),
+            (Idle::Spin, _) => self.spin(core),
             (Idle::Yield, _) => {
                 std::thread::yield_now();
-                Self::spin(core)
+                self.spin(core)
             }
-            (Idle::ParkThenSpin, Some(left_ns)) if left_ns <= self.margin.0 => Self::spin(core),
+            (Idle::ParkThenSpin, Some(left_ns)) if left_ns <= self.margin.0 => self.spin(core),
             (Idle::ParkThenSpin, Some(left_ns)) => {
                 let parked_ns = left_ns - self.margin.0;
                 let now_ns = core.clock.real_ns();
-                let happened = Self::park(core, Some(parked_ns))?;
+                let happened = self.park(core, Some(parked_ns))?;
                 let late_ns = core.clock.real_ns().checked_sub(now_ns + parked_ns);
                 // A wait that something else ended says nothing about the operating system's timers.
                 if let (Some(late_ns), false) = (late_ns, happened || self.has_turn_work(core)) {
@@ -220,25 +230,27 @@ impl FrameLoop {
                 }
                 Ok(happened)
             }
-            (Idle::Park | Idle::ParkThenSpin, left_ns) => Self::park(core, left_ns),
+            (Idle::Park | Idle::ParkThenSpin, left_ns) => self.park(core, left_ns),
         }
     }
 
     /// One look at what the operating system has. Wakes of other threads need none.
-    fn spin(core: &Core) -> Result<bool, TickError> {
+    fn spin(&mut self, core: &Core) -> Result<bool, TickError> {
         if core.reactor.len() == 0 {
             std::hint::spin_loop();
             return Ok(false);
         }
+        self.looked = true;
         Self::io(core.reactor.drain())
     }
 
     /// Sleeps until an event, a wake from another thread, or the end of the time.
-    fn park(core: &Core, left_ns: Option<u64>) -> Result<bool, TickError> {
+    fn park(&mut self, core: &Core, left_ns: Option<u64>) -> Result<bool, TickError> {
         if !core.executor.inbox().park() {
             return Ok(false);
         }
         core.counters.parks.add(1);
+        self.looked = true;
         let waited = core.reactor.wait(left_ns.map(Duration::from_nanos));
         core.executor.inbox().unpark();
         Self::io(waited)

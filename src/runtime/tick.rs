@@ -12,7 +12,7 @@
 //! Steps 1 to 4 are a turn. One between two ticks ends there, and belongs to the tick before it. A *round* polls the tasks that are ready when it begins, each at most once;
 //! rounds follow one another until only what is behind the turn mark is ready, or the budget is spent.
 
-use std::{cell::Cell, panic::Location, sync::Arc, task::Waker};
+use std::{panic::Location, sync::Arc, task::Waker};
 
 use bevy_ecs::world::{World, WorldId};
 
@@ -63,9 +63,13 @@ pub(super) struct FrameLoop {
     /// Those who awaited the tick that begins, from the moment its number rises: whoever asks for the next
     /// tick from then on asks for the one after.
     pub(super) awaited: Vec<Option<Waker>>,
+    /// The wait has looked at mio, and the turn that it ended with need not.
+    pub(super) looked: bool,
+    /// When the wait found something due: the time of the turn.
+    pub(super) waited_ns: Option<u64>,
     /// Turns since mio was last looked at, and the time of that look.
-    pub(super) turns_unpolled: Cell<u32>,
-    pub(super) polled_ns: Cell<u64>,
+    pub(super) turns_unpolled: u32,
+    pub(super) polled_ns: u64,
 }
 
 /// What the World had of our resources when the runtime was built on it: another runtime's, if that one
@@ -228,8 +232,12 @@ impl FrameLoop {
     /// that timers registered in this turn are behind.
     #[inline(always)]
     fn begin(&mut self, core: &Core, due: Due) -> u64 {
-        let timed = self.timed || core.timers.borrow().len() > 0 || core.reactor.len() > 0;
-        core.clock.begin_turn(timed);
+        if let Some(waited_ns) = self.waited_ns.take() {
+            core.clock.begin_turn_at(waited_ns);
+        } else {
+            let timed = self.timed || core.timers.borrow().len() > 0 || core.reactor.len() > 0;
+            core.clock.begin_turn(timed);
+        }
         core.turn.set(core.turn.get() + 1);
         if due == Due::Tick {
             self.begin_tick(core);
@@ -266,7 +274,7 @@ impl FrameLoop {
     /// Step 2: mio's events and the wakes of other threads become wakes here, and pollers are called.
     ///
     /// mio is looked at in a turn that found nothing ready, and otherwise after `event_interval` turns
-    /// or 10 us, whichever comes first.
+    /// or 10 us, whichever comes first. What the wait has seen of it counts as this turn's look.
     #[inline(always)]
     fn events(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
         if core.reactor.len() > 0 {
@@ -294,18 +302,21 @@ impl FrameLoop {
         }
     }
 
-    fn poll_events(&self, core: &Core) -> Result<(), TickError> {
-        let turns = self.turns_unpolled.get() + 1;
+    fn poll_events(&mut self, core: &Core) -> Result<(), TickError> {
         let now_ns = core.clock.now_ns();
-        let due = turns >= self.budgets.event_interval
-            || now_ns.saturating_sub(self.polled_ns.get()) >= EVENT_INTERVAL_NS
+        let looked = std::mem::take(&mut self.looked);
+        self.turns_unpolled += 1;
+        let due = self.turns_unpolled >= self.budgets.event_interval
+            || now_ns.saturating_sub(self.polled_ns) >= EVENT_INTERVAL_NS
             || !core.executor.has_work();
-        if !due {
-            self.turns_unpolled.set(turns);
+        if !looked && !due {
             return Ok(());
         }
-        self.turns_unpolled.set(0);
-        self.polled_ns.set(now_ns);
+        self.turns_unpolled = 0;
+        self.polled_ns = now_ns;
+        if looked {
+            return Ok(());
+        }
         core.reactor.drain().map(drop).map_err(|error| TickError::Io(error.kind()))
     }
 
@@ -440,6 +451,7 @@ impl FrameLoop {
         core.counters.task_panics.set(counts.task_panics);
         core.counters.forgotten_payloads.set(counts.forgotten_payloads);
         core.counters.events.set(core.reactor.events_seen());
+        core.counters.event_looks.set(core.reactor.looks());
     }
 
     /// Stops the tick when a panic is to leave it, or the World has been replaced.
