@@ -55,7 +55,7 @@
 //!    happens, in the order in which it was asked, 256 closures at most. Last, pollers
 //!    ([`RuntimeBuilder::poller`]) are called;
 //! 3. **ready tasks**: first those that awaited this tick ([`WorldCtx::next_tick`]), in order of call;
-//!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle`) is
+//!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle` polls) is
 //!    spent. What the budget cuts off comes first in the next turn;
 //! 4. **timers** registered before this turn and due at the frozen time, in the order of (deadline,
 //!    registration), 256 of them at most, the others in the next turn; then rounds;
@@ -84,7 +84,8 @@
 //! The tick number changes when a tick begins; a turn between ticks belongs to the tick before it. A waiter
 //! of `next_tick` keeps a parked loop going: the next tick starts at once, or at the next beat; and so does
 //! a task behind the mark: the next turn starts at once. Whoever waits for a timer, a socket, a channel or
-//! another thread lets it sleep.
+//! another thread lets it sleep; and so does a task that has ended, whoever on this thread still wakes it.
+//! A wake from another thread is a turn, whatever has become of its task.
 //!
 //! | awaited in a task | resumes |
 //! |---|---|

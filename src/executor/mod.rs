@@ -181,6 +181,9 @@ pub(crate) struct Executor {
     ready: Ring,
     /// Behind the turn mark.
     deferred: Ring,
+    /// An entry that asks for no poll, as its task has ended or was polled ahead of it, may be all that the
+    /// rings hold.
+    void_left: Cell<bool>,
     /// What is ready waits here while those who come before it are woken.
     aside: Ring,
     /// Polled first, whatever other queue they are in as well.
@@ -243,6 +246,7 @@ impl Executor {
             pool,
             ready: Ring::new(),
             deferred: Ring::new(),
+            void_left: Cell::new(false),
             aside: Ring::new(),
             front: RefCell::new(VecDeque::new()),
             front_waits: Cell::new(false),
@@ -324,8 +328,11 @@ impl Executor {
         }
     }
 
-    /// Whether a task, or the reaper, has something to do before any event.
+    /// Whether a task, or the reaper, has something to do before any event. Not to be asked in a poll.
     pub(crate) fn has_work(&self) -> bool {
+        if self.void_left.get() {
+            self.drop_void();
+        }
         !(self.ready.is_empty()
             && self.deferred.is_empty()
             && !self.reap_pending.get()

@@ -72,8 +72,8 @@ impl Flags {
 #[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) cell: TaskCell,
-    /// The key that this use of the slot answers to; while the slot is free, the index of the next free
-    /// one, which is nobody's key.
+    /// The key that this use of the slot answers to, until its task has ended; while the slot is free, the
+    /// index of the next free one, which is nobody's key. Slot 0 has a word that is no key of a slot 0.
     word: Cell<u64>,
     /// Never reused in this runtime; 0 while the slot is free.
     pub(crate) serial: Cell<u64>,
@@ -88,7 +88,7 @@ impl Slot {
     fn new() -> Self {
         Self {
             cell: TaskCell::empty(),
-            word: Cell::new(END.into()),
+            word: Cell::new(u64::MAX),
             serial: Cell::new(0),
             joiner: Cell::new(None),
             spawned_at: Cell::new(Location::caller()),
@@ -99,6 +99,12 @@ impl Slot {
     #[inline]
     pub(crate) fn key(&self) -> Key {
         Key::from_word(self.word.get())
+    }
+
+    /// The task has ended: its keys ask for nothing from here on. The word is no slot's key.
+    #[inline]
+    pub(super) fn retire(&self) {
+        self.word.set(0);
     }
 
     /// The task in this slot, whose index is `index`.

@@ -156,7 +156,8 @@ impl<'w> RuntimeBuilder<'w> {
     }
 
     /// How many tasks one turn polls at most, from 1; 4,096 by default. What is cut off comes first in
-    /// the next turn.
+    /// the next turn. Ready tasks that have been aborted are not polled and do not count: letting them go
+    /// costs a few nanoseconds each.
     ///
     /// # Panics
     ///

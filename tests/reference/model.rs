@@ -42,10 +42,6 @@ struct Task {
     /// How it ended: with a panic or without.
     ended: Option<bool>,
     aborted: bool,
-    /// A handle of it is in the table, or somebody joins it.
-    attached: bool,
-    /// It has ended, and nobody will take what it left: a wake of it is a wake of nothing.
-    gone: bool,
     /// Its handle is in the table.
     handle: bool,
     joiner: Option<usize>,
@@ -79,7 +75,7 @@ struct Model<'a> {
     behind: VecDeque<usize>,
     running: Option<usize>,
     /// What the reaper is to drop.
-    buried: Vec<usize>,
+    buried: VecDeque<usize>,
     now_ns: u64,
     /// Each turn is a tick.
     tick: u64,
@@ -99,7 +95,7 @@ pub(super) fn run(program: &Program) -> Seen {
     let mut model = Model {
         program,
         seen: Seen::default(),
-        tasks: vec![Task { attached: true, ..Task::default() }],
+        tasks: vec![Task::default()],
         channels: program
             .capacities
             .iter()
@@ -108,7 +104,7 @@ pub(super) fn run(program: &Program) -> Seen {
         ready: VecDeque::new(),
         behind: VecDeque::new(),
         running: None,
-        buried: Vec::new(),
+        buried: VecDeque::new(),
         now_ns: 0,
         tick: 0,
         timers: BTreeMap::new(),
@@ -136,8 +132,7 @@ pub(super) fn run(program: &Program) -> Seen {
 impl Model<'_> {
     fn tick(&mut self) {
         // 1: when nothing can run, time goes to the next timer.
-        let waited_for = !self.ready.is_empty()
-            || !self.behind.is_empty()
+        let waited_for = self.ready.iter().chain(&self.behind).any(|task| self.is_work(*task))
             || !self.next_tick.is_empty()
             || self.at_stage.iter().any(|waiting| !waiting.is_empty());
         if !waited_for && let Some(((deadline_ns, _), _)) = self.timers.first_key_value() {
@@ -184,9 +179,20 @@ impl Model<'_> {
         }
     }
 
+    /// Whether a place in the queue has something to do: its task has not ended, nor been polled since it
+    /// was woken.
+    fn is_work(&self, task: usize) -> bool {
+        let task = &self.tasks[task];
+        task.ended.is_none() && !task.aborted && (!task.spent || task.again)
+    }
+
+    /// Returns how many were polled. A place in the queue that has nothing to do costs no poll.
     fn round(&mut self, budget: usize) -> usize {
-        let count = self.ready.len().min(budget);
-        for _ in 0..count {
+        let mut polls = 0;
+        for _ in 0..self.ready.len() {
+            if polls == budget {
+                break;
+            }
             let task = self.ready.pop_front().expect("a round takes what is there");
             let state = &mut self.tasks[task];
             state.queued = false;
@@ -195,11 +201,11 @@ impl Model<'_> {
                     state.queued = true;
                     self.behind.push_back(task);
                 }
-            } else {
-                self.poll(task);
+            } else if self.poll(task) {
+                polls += 1;
             }
         }
-        count
+        polls
     }
 
     /// Polls tasks before all others, whatever the budget.
@@ -236,12 +242,10 @@ impl Model<'_> {
         task % self.tasks.len()
     }
 
-    /// A wake of a task of which something is left: its future, or what its handle may take. A place in
-    /// the queue counts as one of the budget's polls even if there is nothing left to poll.
     fn wake(&mut self, task: usize) {
         let running = self.running == Some(task);
         let state = &mut self.tasks[task];
-        if state.gone && !state.queued {
+        if state.ended.is_some() {
             return;
         }
         if state.queued {
@@ -268,9 +272,10 @@ impl Model<'_> {
         }
     }
 
-    fn poll(&mut self, task: usize) {
+    /// False: there is nothing to poll.
+    fn poll(&mut self, task: usize) -> bool {
         if self.tasks[task].ended.is_some() || self.tasks[task].aborted {
-            return;
+            return false;
         }
         self.seen.events.push(Event::Polled { task, tick: self.tick, ns: self.now_ns });
         self.running = Some(task);
@@ -284,6 +289,7 @@ impl Model<'_> {
             self.end(task, panicked);
         }
         self.reap();
+        true
     }
 
     fn drop_future(&mut self, task: usize) {
@@ -298,18 +304,16 @@ impl Model<'_> {
         if let Some(joiner) = self.tasks[task].joiner.take() {
             self.wake(joiner);
         }
-        self.tasks[task].gone = !self.tasks[task].attached;
     }
 
-    /// Drops the futures of aborted tasks and the outputs that nobody will take, the last one first.
+    /// Drops the futures of aborted tasks, the last one first.
     fn reap(&mut self) {
-        while let Some(task) = self.buried.pop() {
+        while let Some(task) = self.buried.pop_back() {
             if self.tasks[task].ended.is_none() {
                 self.drop_wait(task);
                 self.drop_future(task);
                 self.end(task, false);
             }
-            self.tasks[task].gone = true;
         }
     }
 
@@ -320,11 +324,7 @@ impl Model<'_> {
     }
 
     fn detach(&mut self, task: usize) {
-        self.tasks[task].attached = false;
         self.tasks[task].joiner = None;
-        if self.tasks[task].ended.is_some() {
-            self.buried.push(task);
-        }
     }
 
     /// Steps of the script until one waits: `None`. Else whether it ended by a panic.
@@ -404,7 +404,7 @@ impl Model<'_> {
             }
             Op::Spawn(..) if self.tasks.len() == TASKS_MAX => return Outcome::Refused,
             Op::Spawn(_, script) => {
-                let new = Task { script, attached: true, handle: true, ..Task::default() };
+                let new = Task { script, handle: true, ..Task::default() };
                 self.tasks.push(new);
                 self.wake(self.tasks.len() - 1);
             }
@@ -414,7 +414,7 @@ impl Model<'_> {
                 };
                 if matches!(what, Op::Abort(_)) && self.tasks[other].ended.is_none() {
                     self.tasks[other].aborted = true;
-                    self.buried.push(other);
+                    self.buried.push_back(other);
                 }
                 self.detach(other);
             }
@@ -480,14 +480,8 @@ impl Model<'_> {
                 over.then_some(Outcome::Elapsed)
             }
             Wait::Join(other) => match self.tasks[other].ended {
-                Some(panicked) => {
-                    (self.tasks[other].attached, self.tasks[other].gone) = (false, true);
-                    Some(if panicked {
-                        Outcome::JoinedPanic(other)
-                    } else {
-                        Outcome::Joined(other)
-                    })
-                }
+                Some(true) => Some(Outcome::JoinedPanic(other)),
+                Some(false) => Some(Outcome::Joined(other)),
                 None => {
                     self.tasks[other].joiner = Some(task);
                     None

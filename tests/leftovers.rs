@@ -1,0 +1,196 @@
+//! What tasks leave when they end: entries in the queues, which cost nothing that others would miss.
+
+mod common;
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    rc::Rc,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use bevy_ecs::prelude::*;
+use common::{LIMIT_SECONDS, log, logged, tick_number, watchdog};
+use onbeat::{ClockMode, JoinHandle, Runtime, Tick, WorldCtx, sleep, spawn_boxed, yield_now};
+
+/// A task that was spawned, and so is ready, and will not be polled.
+fn void() {
+    spawn_boxed(async { unreachable!("it was aborted before its first poll") }).abort();
+}
+
+/// A task that logs its one poll.
+fn live(number: usize) {
+    drop(spawn_boxed(async move { log(number.to_string()) }));
+}
+
+#[test]
+fn entries_of_ended_tasks_take_nothing_from_the_budget() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world).stages([]).tasks_per_cycle(5).build();
+    rt.block_on(async {
+        WorldCtx::current().next_tick().await;
+        for number in 1..=11 {
+            for _ in 0..number * 100 {
+                void();
+            }
+            live(number);
+        }
+    });
+    // One budget for the turn, one for the round after the stages.
+    assert_eq!(logged(), ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]);
+    let polls = rt.stats().polls;
+    rt.tick().unwrap();
+    assert_eq!(logged(), ["11"]);
+    assert_eq!(rt.stats().polls, polls + 1);
+}
+
+#[test]
+fn a_budget_counts_every_poll_between_entries_of_ended_tasks() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for budget in 1..=6 {
+        let mut world = World::new();
+        let mut rt = Runtime::builder(&mut world).stages([]).tasks_per_cycle(budget).build();
+        let spinners: Rc<Cell<u64>> = Rc::default();
+        rt.block_on(async {
+            for _ in 0..20 {
+                void();
+                let polls = spinners.clone();
+                drop(spawn_boxed(poll_fn(move |cx| {
+                    polls.set(polls.get() + 1);
+                    cx.waker().wake_by_ref();
+                    void();
+                    Poll::<()>::Pending
+                })));
+            }
+        });
+        for _ in 0..50 {
+            let before = spinners.get();
+            rt.tick().unwrap();
+            // One budget for the turn, one for the round after the stages.
+            assert_eq!(spinners.get() - before, 2 * budget as u64);
+        }
+    }
+}
+
+/// Runs `leave`, then sleeps: in how many ticks more the sleep is over. Two are one for what was ready and
+/// one for the timer.
+#[track_caller]
+fn ticks_until_woken(budget: usize, leave: impl AsyncFnOnce()) -> u64 {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt =
+        Runtime::builder(&mut world).clock(ClockMode::Virtual).tasks_per_cycle(budget).build();
+    rt.block_on(async {
+        leave().await;
+        let tick = tick_number();
+        sleep(Duration::from_secs(1)).await;
+        tick_number() - tick
+    })
+}
+
+#[test]
+fn a_sleep_after_nothing_is_over_in_the_next_tick() {
+    assert_eq!(ticks_until_woken(100, async || {}), 1);
+    assert_eq!(ticks_until_woken(100, async || drop(spawn_boxed(yield_now()))), 2);
+}
+
+#[test]
+fn a_task_that_wakes_itself_and_ends_starts_no_tick() {
+    let leave = async || {
+        drop(spawn_boxed(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Ready(())
+        })));
+    };
+    assert_eq!(ticks_until_woken(100, leave), 1);
+}
+
+#[test]
+fn a_task_that_wakes_itself_and_panics_starts_no_tick() {
+    let leave = async || {
+        drop(spawn_boxed(poll_fn(|cx| -> Poll<()> {
+            cx.waker().wake_by_ref();
+            std::panic::resume_unwind(Box::new("ended"))
+        })));
+    };
+    assert_eq!(ticks_until_woken(100, leave), 1);
+}
+
+#[test]
+fn a_ready_task_that_is_aborted_starts_no_tick() {
+    let leave = async || {
+        let yielding: Vec<JoinHandle<()>> = (0..3)
+            .map(|_| {
+                spawn_boxed(async {
+                    loop {
+                        yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        yield_now().await;
+        // They were polled in this turn, and stand behind the mark.
+        drop(spawn_boxed(async move { yielding.into_iter().for_each(JoinHandle::abort) }));
+    };
+    assert_eq!(ticks_until_woken(100, leave), 1);
+}
+
+#[test]
+fn entries_that_the_budget_cut_off_start_no_tick() {
+    let leave = async || {
+        for _ in 0..10 {
+            void();
+        }
+    };
+    assert_eq!(ticks_until_woken(1, leave), 1);
+}
+
+#[test]
+fn a_live_task_behind_an_ended_one_still_has_its_tick() {
+    let leave = async || {
+        let ran: Rc<Cell<bool>> = Rc::default();
+        let seen = ran.clone();
+        let first = spawn_boxed(yield_now());
+        drop(spawn_boxed(async move {
+            yield_now().await;
+            ran.set(true);
+        }));
+        drop(spawn_boxed(async move { first.abort() }));
+        let asked = tick_number();
+        while !seen.get() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(tick_number() - asked, 2, "one tick for the task, one for the timer");
+    };
+    assert_eq!(ticks_until_woken(100, leave), 1);
+}
+
+#[test]
+fn a_wake_of_an_ended_task_whose_handle_is_held_starts_no_tick() {
+    #[derive(Resource, Default)]
+    struct Stale(Vec<Waker>);
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    world.init_resource::<Stale>();
+    let mut rt = Runtime::builder(&mut world).clock(ClockMode::Virtual).build();
+    rt.schedule(Tick).add_systems(|stale: Res<Stale>| stale.0.iter().for_each(Waker::wake_by_ref));
+    let handle = rt.block_on(async {
+        let ended = spawn_boxed(poll_fn(|cx| {
+            WorldCtx::current().with_world(|world| {
+                world.resource_mut::<Stale>().0.push(cx.waker().clone());
+            });
+            Poll::Ready(7)
+        }));
+        yield_now().await;
+        assert!(ended.is_finished());
+        for _ in 0..3 {
+            let tick = tick_number();
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(tick_number() - tick, 1);
+        }
+        ended
+    });
+    assert_eq!(rt.block_on(handle), 7);
+}
