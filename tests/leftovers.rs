@@ -1,10 +1,11 @@
-//! What tasks leave when they end: entries in the queues, which cost nothing that others would miss.
+//! What tasks leave when they end: entries in the queues, which cost nothing that others would miss, and
+//! futures, which the reaper drops in order.
 
 mod common;
 
 use std::{
-    cell::Cell,
-    future::poll_fn,
+    cell::{Cell, RefCell},
+    future::{pending, poll_fn},
     rc::Rc,
     task::{Poll, Waker},
     time::Duration,
@@ -193,4 +194,52 @@ fn a_wake_of_an_ended_task_whose_handle_is_held_starts_no_tick() {
         ended
     });
     assert_eq!(rt.block_on(handle), 7);
+}
+
+/// A future that logs its number when it is dropped, then calls `then`.
+fn logs_its_drop(number: usize, then: impl FnOnce() + 'static) -> impl Future<Output = ()> {
+    struct Logs<F: FnOnce()>(usize, Option<F>);
+    impl<F: FnOnce()> Drop for Logs<F> {
+        fn drop(&mut self) {
+            log(self.0.to_string());
+            if let Some(then) = self.1.take() {
+                then();
+            }
+        }
+    }
+    let logs = Logs(number, Some(then));
+    async move {
+        let _logs = logs;
+        pending::<()>().await;
+    }
+}
+
+#[test]
+fn aborted_tasks_are_dropped_in_the_order_in_which_they_were_aborted() {
+    common::block_on(async {
+        let tasks = (0..6).map(|number| Some(spawn_boxed(logs_its_drop(number, || {}))));
+        let mut tasks: Vec<_> = tasks.collect();
+        yield_now().await;
+        for number in [3, 0, 5, 1, 4, 2] {
+            tasks[number].take().unwrap().abort();
+        }
+        assert_eq!(logged(), [""; 0], "not inside a poll");
+        yield_now().await;
+    });
+    assert_eq!(logged(), ["3", "0", "5", "1", "4", "2"]);
+}
+
+#[test]
+fn a_task_that_a_destructor_aborts_is_dropped_behind_those_aborted_before() {
+    common::block_on(async {
+        let late = spawn_boxed(logs_its_drop(9, || {}));
+        let late = RefCell::new(Some(late));
+        let first = spawn_boxed(logs_its_drop(1, move || late.take().unwrap().abort()));
+        let second = spawn_boxed(logs_its_drop(2, || {}));
+        yield_now().await;
+        first.abort();
+        second.abort();
+        yield_now().await;
+    });
+    assert_eq!(logged(), ["1", "2", "9"]);
 }

@@ -117,13 +117,13 @@ impl Executor {
     }
 
     pub(super) fn bury(&self, identity: TaskIdentity) {
-        self.reapable.borrow_mut().push(identity);
+        self.reapable.borrow_mut().push_back(identity);
         self.reap_pending.set(true);
     }
 
     /// Flushes what was left to be flushed, then drops the futures of aborted tasks, the outputs that
-    /// nobody waits for, and what ended tasks kept. Called between polls and between stages, where the
-    /// World may be used.
+    /// nobody waits for, in the order in which they were aborted or let go, and what ended tasks kept. Called
+    /// between polls and between stages, where the World may be used.
     #[inline]
     pub(crate) fn reap(&self) {
         if self.reap_pending.get() {
@@ -144,7 +144,7 @@ impl Executor {
 
     fn reap_ended(&self) {
         loop {
-            let next = self.reapable.borrow_mut().pop();
+            let next = self.reapable.borrow_mut().pop_front();
             let Some(identity) = next else {
                 return;
             };

@@ -5,6 +5,7 @@
 use std::{
     any::{Any, TypeId},
     cell::{Cell, RefCell},
+    collections::VecDeque,
 };
 
 use super::{
@@ -23,7 +24,7 @@ pub(super) struct Keeping {
     /// By slot. A list is emptied as its task ends, so it is always of the task that has the slot.
     lists: RefCell<Vec<Kept>>,
     /// What the reaper is to drop.
-    left: RefCell<Vec<Box<dyn Any>>>,
+    left: RefCell<VecDeque<Box<dyn Any>>>,
 }
 
 impl Executor {
@@ -64,7 +65,7 @@ impl Executor {
 
     /// Has the reaper drop `kept`.
     pub(crate) fn leave(&self, kept: Box<dyn Any>) {
-        self.keeping.left.borrow_mut().push(kept);
+        self.keeping.left.borrow_mut().push_back(kept);
         self.reap_pending.set(true);
     }
 
@@ -84,10 +85,10 @@ impl Executor {
         }
     }
 
-    /// Drops what was left, each under a guard.
+    /// Drops what was left, in the order in which it was left, each under a guard.
     pub(super) fn drop_left(&self) {
         loop {
-            let left = self.keeping.left.borrow_mut().pop();
+            let left = self.keeping.left.borrow_mut().pop_front();
             let Some(kept) = left else {
                 return;
             };

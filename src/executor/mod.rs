@@ -196,7 +196,8 @@ pub(crate) struct Executor {
     running: Cell<SlotIndex>,
     root: Cell<SlotIndex>,
     root_ended: Cell<bool>,
-    reapable: RefCell<Vec<TaskIdentity>>,
+    /// Who ended first is reaped first.
+    reapable: RefCell<VecDeque<TaskIdentity>>,
     /// Something is to be done after this poll: reaped, dropped or flushed.
     reap_pending: Cell<bool>,
     flush_pending: Cell<bool>,
@@ -254,7 +255,7 @@ impl Executor {
             running: Cell::new(SlotIndex::RUNTIME),
             root: Cell::new(SlotIndex::RUNTIME),
             root_ended: Cell::new(false),
-            reapable: RefCell::new(Vec::new()),
+            reapable: RefCell::new(VecDeque::new()),
             reap_pending: Cell::new(false),
             flush_pending: Cell::new(false),
             flush: Cell::new(|| {}),

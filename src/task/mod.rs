@@ -194,7 +194,7 @@ impl<T> JoinHandle<T> {
 
 impl<T: 'static> JoinHandle<T> {
     /// Ends the task: it is never polled again, and its future is dropped in this turn, after the
-    /// current poll, where the World may be used.
+    /// current poll, where the World may be used; who was aborted first is dropped first.
     ///
     /// A task that has already ended is left as it is, and its output is dropped.
     ///

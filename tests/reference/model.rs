@@ -306,9 +306,9 @@ impl Model<'_> {
         }
     }
 
-    /// Drops the futures of aborted tasks, the last one first.
+    /// Drops the futures of aborted tasks, the first one first.
     fn reap(&mut self) {
-        while let Some(task) = self.buried.pop_back() {
+        while let Some(task) = self.buried.pop_front() {
             if self.tasks[task].ended.is_none() {
                 self.drop_wait(task);
                 self.drop_future(task);
