@@ -474,3 +474,60 @@ impl fmt::Debug for RuntimeBuilder<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashSet,
+        env,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    /// Set in the process that the test starts.
+    const CHILD: &str = "ONBEAT_BUILDER_CHILD";
+
+    /// Takes every id, so it runs in a process of its own.
+    #[test]
+    fn more_runtimes_than_ids_are_an_error_and_ids_come_back() {
+        if env::var_os(CHILD).is_some() {
+            take_every_id();
+            return;
+        }
+        let child = Command::new(env::current_exe().expect("a program knows where it is"))
+            .args([
+                "--exact",
+                "runtime::builder::tests::more_runtimes_than_ids_are_an_error_and_ids_come_back",
+            ])
+            .env(CHILD, "1")
+            .stdout(Stdio::null())
+            .status();
+        assert!(child.expect("it starts").success());
+    }
+
+    fn take_every_id() {
+        let mut world = World::new();
+        let mut runtime = Runtime::new(&mut world);
+        let mut taken: Vec<_> = (1..65_536).map_while(|_| Registration::new().ok()).collect();
+        let ids: HashSet<u16> = taken.iter().map(|registration| registration.id.0).collect();
+        assert_eq!(ids.len(), 65_535, "each id is given out once");
+        let mut second = World::new();
+        let error = Runtime::builder(&mut second).try_build().expect_err("there is no id left");
+        assert_eq!(
+            error.to_string(),
+            "65,536 onbeat runtimes are live or leaked, and there are no more ids"
+        );
+        assert_eq!(runtime.block_on(async { 7 }), 7, "those that live go on");
+        let freed = taken.swap_remove(40_000).id;
+        let mut reused = Runtime::builder(&mut second).try_build().expect("an id came back");
+        assert_eq!(reused.core.get().executor.id(), freed);
+        assert_eq!(reused.block_on(async { 8 }), 8);
+        drop((runtime, reused));
+        for _ in 0..1_000 {
+            let mut world = World::new();
+            Runtime::new(&mut world).block_on(async {});
+        }
+        assert!(Registration::new().is_ok());
+    }
+}
