@@ -235,3 +235,53 @@ impl EndOfTick {
         true
     }
 }
+
+/// Half a billion changes take a second where the compiler optimizes and half a minute where it does not, so
+/// these are tests of optimized builds: `cargo bench --lib -- --test` runs them.
+#[cfg(all(test, not(debug_assertions)))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bevy_ecs::{
+        change_detection::{CHECK_TICK_THRESHOLD, CheckChangeTicks},
+        observer::On,
+    };
+
+    use super::*;
+
+    #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
+    struct Rare;
+
+    /// When the one system of a stage last ran.
+    fn last_run(stages: &Stages, stage: usize) -> ChangeTick {
+        let mut systems = stages.schedules[stage].systems().expect("it was initialized");
+        systems.next().expect("there is one").1.get_last_run()
+    }
+
+    #[test]
+    fn a_check_of_change_ticks_reaches_every_stage_and_every_observer() {
+        static HEARD: AtomicUsize = AtomicUsize::new(0);
+        let mut world = World::new();
+        world.add_observer(|_: On<CheckChangeTicks>| _ = HEARD.fetch_add(1, Ordering::Relaxed));
+        change_ticks::observe(&mut world);
+        world.add_observer(|_: On<CheckChangeTicks>| _ = HEARD.fetch_add(10, Ordering::Relaxed));
+        let labels = [Tick.intern(), Rare.intern()];
+        let mut stages = Stages::new(&labels, 0, vec![None, None], &mut world);
+        for label in labels {
+            stages.schedule(label).add_systems(|| {});
+        }
+        stages.run(0, &mut world).unwrap_or_else(|_| panic!("nothing panics"));
+        // It counts as having run as long ago as a run can be.
+        stages.schedules[1].initialize(&mut world).expect("there is no cycle");
+        let oldest = last_run(&stages, 1);
+        for _ in 0..CHECK_TICK_THRESHOLD {
+            world.increment_change_tick();
+        }
+        for _ in 0..2 {
+            stages.run(0, &mut world).unwrap_or_else(|_| panic!("nothing panics"));
+        }
+        assert_eq!(HEARD.load(Ordering::Relaxed), 11);
+        let age = last_run(&stages, 1).get().wrapping_sub(oldest.get());
+        assert!(age >= CHECK_TICK_THRESHOLD, "{age}");
+    }
+}
