@@ -18,13 +18,15 @@ use std::{
     time::Duration,
 };
 
-use bevy_ecs::world::World;
+use bevy_ecs::prelude::*;
 use common::{Bell, LIMIT_SECONDS, parked_and_busy, poll_once, watchdog};
 use futures::{
     SinkExt, StreamExt,
     channel::{mpsc as channel, oneshot},
 };
-use onbeat::{JoinHandle, Runtime, TickStats, WorldCtx, sleep, spawn_boxed, yield_now};
+use onbeat::{
+    JoinHandle, Runtime, Tick, TickStats, WorldCtx, channel::local, sleep, spawn_boxed, yield_now,
+};
 
 /// The loop's counters, as a task sees them.
 fn stats() -> onbeat::Stats {
@@ -316,5 +318,59 @@ fn root_wake_by_a_task_is_not_a_syscall() {
     let stats = rt.stats();
     assert!(stats.polls >= 2 * (WAKES - 1) && stats.polls <= 2 * WAKES + 10, "{stats:?}");
     assert_eq!((stats.parks, stats.events, stats.wakes_foreign), (0, 0, 0));
+    assert_eq!(writes_of_this_thread(), before);
+}
+
+/// The waker of a task, for whoever is not a task.
+#[derive(Resource, Default)]
+struct Woken(Option<Waker>);
+
+#[test]
+fn no_wake_on_the_loops_own_thread_is_a_syscall() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    world.init_resource::<Woken>();
+    let mut rt = Runtime::new(&mut world);
+    rt.schedule(Tick).add_systems(|woken: Res<Woken>| {
+        woken.0.iter().for_each(Waker::wake_by_ref);
+    });
+    let polls = Rc::new(Cell::new(0));
+    let before = writes_of_this_thread();
+    rt.block_on(async {
+        let (sender, receiver) = local::channel(1);
+        let received = spawn_boxed(async move {
+            let mut received = 0;
+            while receiver.recv().await.is_some() {
+                received += 1;
+            }
+            received
+        });
+        let counted = polls.clone();
+        drop(spawn_boxed(poll_fn(move |cx| {
+            counted.set(counted.get() + 1);
+            WorldCtx::current().with_world(|world| {
+                world.resource_mut::<Woken>().0 = Some(cx.waker().clone());
+            });
+            Poll::<()>::Pending
+        })));
+        for value in 0..100 {
+            sender.send(value).await.unwrap();
+            // The loop parks, so that it has been ready to be woken by a write.
+            sleep(Duration::from_micros(50)).await;
+        }
+        drop(sender);
+        assert_eq!(received.await, 100);
+        // A wake of this runtime's task by a runtime inside.
+        let outer = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let mut inner = World::new();
+        Runtime::new(&mut inner).block_on(async { outer.wake() });
+    });
+    let polls_before = polls.get();
+    assert!(polls_before >= 100 && rt.stats().parks > 0, "{:?}", rt.stats());
+    for _ in 0..100 {
+        rt.world().resource::<Woken>().0.iter().for_each(Waker::wake_by_ref);
+        rt.tick().unwrap();
+    }
+    assert!(polls.get() >= polls_before + 100);
     assert_eq!(writes_of_this_thread(), before);
 }
