@@ -243,3 +243,23 @@ fn a_task_that_a_destructor_aborts_is_dropped_behind_those_aborted_before() {
     });
     assert_eq!(logged(), ["1", "2", "9"]);
 }
+
+#[test]
+fn a_ready_task_that_is_aborted_is_dropped_before_the_next_poll() {
+    common::block_on(async {
+        let unpolled = spawn_boxed(logs_its_drop(1, || {}));
+        let yielding = spawn_boxed(async {
+            let dropped = logs_its_drop(2, || {});
+            yield_now().await;
+            dropped.await;
+        });
+        let aborts = spawn_boxed(async move {
+            unpolled.abort();
+            yielding.abort();
+            log("aborted");
+        });
+        drop(spawn_boxed(async { log("polled") }));
+        aborts.await;
+    });
+    assert_eq!(logged(), ["aborted", "1", "2", "polled"]);
+}
