@@ -16,7 +16,8 @@
 //! - [`TcpListener`] accepts, [`TcpStream`] reads and writes, [`TcpSocket`] sets options first;
 //! - [`ReadHalf`], [`WriteHalf`], [`OwnedReadHalf`], [`OwnedWriteHalf`] are a stream in two parts;
 //! - [`UdpSocket`] sends and receives datagrams, through `&self`;
-//! - [`UnixListener`] and [`UnixStream`] do for processes of one machine what the two of TCP do;
+//! - [`UnixListener`] and [`UnixStream`] do for processes of one machine what the two of TCP do, and
+//!   [`UnixDatagram`] what that of UDP does;
 //! - [`IoHandle`] names the runtime that sockets are made in.
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ mod split;
 mod tcp;
 mod udp;
 mod unix;
+mod unix_datagram;
 
 use std::{fmt, marker::PhantomData};
 
@@ -38,6 +40,7 @@ pub use self::{
     tcp::{Connect, TcpStream},
     udp::UdpSocket,
     unix::{UnixListener, UnixStream},
+    unix_datagram::UnixDatagram,
 };
 
 use crate::context;
