@@ -96,10 +96,14 @@
 //! | anything woken by a system | before the next stage, or after the last one, in this tick |
 //! | anything woken by a task in step 5 | before the next stage if there is one, else in the next tick |
 //!
-//! The rest cell by cell, for two stages, `First` and `Last`. A waker acts in tick T: a task, a timer, I/O or
-//! a foreign thread before the stages, a system and an observer while `First` runs. The first nine rows are
-//! awaited by a task that the waker woke; `met` gives a value at once. In the others the waker does what
-//! the task waits for. "T+1 `First`" is just before `First` in the next tick, "tasks" before all stages.
+//! The rest cell by cell, for two stages, `First` and `Last`. A waker acts in tick T: a timer fires, or
+//! readiness and wakes of other threads are seen, before the stages; so does a task; a system and an observer
+//! while `First` runs. In the rows down to `until(First, met)` a waker wakes a task, with nothing between the
+//! two, and the task then awaits the thing; `met` gives a value at once. In the rows below, the World is
+//! changed as the task waits for: by a task (which the timer, or the descriptor, woke), by a closure that
+//! another thread sent through a [`Handle`], by the system or by the observer. "T+1 `First`" is just before
+//! `First` in the next tick, "tasks" before all stages; what stands behind a comma is what was given. A
+//! message of tick T that is read late is read in T+1, and one that is read too late in T+2.
 //!
 #![doc = include_str!("world/frame_rules.md")]
 //!

@@ -1,13 +1,27 @@
 //! The frame rules as a matrix: each awaited thing, for each waker, resumes in the tick and at the place
 //! that the table in the documentation names. The table that is read here is the one that is printed.
+//!
+//! In the rows in which a task that was woken begins to wait, nothing stands between it and the timer, the
+//! descriptor or the thread, and T is told without it: by the times of the ticks, or by the tick before
+//! whose end the byte was written or the wake was made.
 
 mod common;
 
-use std::{cell::Cell, io::Write, net::SocketAddr, pin::Pin, thread, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io::Write,
+    os::unix::net::UnixStream as StdStream,
+    pin::Pin,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bevy_ecs::{prelude::*, schedule::ScheduleLabel};
 use common::{Bell, LIMIT_SECONDS, poll_once, tick_number, watchdog};
-use onbeat::{Runtime, TickStats, WorldCtx, net::TcpStream, sleep, spawn_boxed, yield_now};
+use onbeat::{
+    EntityGone, Handle, Lagged, Runtime, TickStats, WorldCtx, event_time, net::UnixStream, sleep,
+    sleep_until, spawn_boxed, yield_now,
+};
 
 const TABLE: &str = include_str!("../src/world/frame_rules.md");
 
@@ -39,11 +53,22 @@ thread_local! {
     /// What the system of the first stage is to do, once.
     static SYSTEM: Cell<Option<Act>> = const { Cell::new(None) };
     static OBSERVER: Cell<Option<Act>> = const { Cell::new(None) };
+    /// When each tick began.
+    static BEGAN: RefCell<Vec<(u64, Instant)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What a waker does.
 type Act = fn(&mut World);
-type Waiting = Pin<Box<dyn Future<Output = ()>>>;
+/// What a cell says of what was given, behind when and where.
+type Waiting = Pin<Box<dyn Future<Output = &'static str>>>;
+
+/// A wait of which nothing but its end is told.
+fn plain(future: impl Future<Output = ()> + 'static) -> Waiting {
+    Box::pin(async {
+        future.await;
+        ""
+    })
+}
 
 fn ctx() -> WorldCtx {
     WorldCtx::current()
@@ -73,48 +98,93 @@ fn target(world: &World) -> Entity {
 type Row = (&'static str, fn() -> Waiting, Option<Act>);
 
 fn rows() -> Vec<Row> {
-    [rows_of_the_loop(), rows_of_the_world(), rows_of_an_entity(), rows_of_a_resource()].concat()
+    [
+        rows_of_the_loop(),
+        rows_of_the_world(),
+        rows_of_an_entity(),
+        rows_of_an_entity_that_goes(),
+        rows_of_a_resource(),
+    ]
+    .concat()
 }
 
 fn rows_of_the_loop() -> Vec<Row> {
     vec![
-        ("yield_now()", || Box::pin(yield_now()), None),
-        ("next_tick()", || Box::pin(ctx().next_tick()), None),
-        ("ticks(0)", || Box::pin(ctx().ticks(0)), None),
-        ("ticks(2)", || Box::pin(ctx().ticks(2)), None),
-        ("at(First)", || Box::pin(ctx().at(First)), None),
-        ("at(Last)", || Box::pin(ctx().at(Last)), None),
-        ("next(First)", || Box::pin(ctx().next(First)), None),
-        ("next(Last)", || Box::pin(ctx().next(Last)), None),
-        ("until(First, met)", || Box::pin(ctx().until(First, |_| Some(()))), None),
+        ("the wake itself", || plain(async {}), None),
+        ("yield_now()", || plain(yield_now()), None),
+        ("sleep(0)", || plain(sleep(Duration::ZERO)), None),
+        ("next_tick()", || plain(ctx().next_tick()), None),
+        ("ticks(0)", || plain(ctx().ticks(0)), None),
+        ("ticks(2)", || plain(ctx().ticks(2)), None),
+        ("at(First)", || plain(ctx().at(First)), None),
+        ("at(Last)", || plain(ctx().at(Last)), None),
+        ("next(First)", || plain(ctx().next(First)), None),
+        ("next(Last)", || plain(ctx().next(Last)), None),
+        ("until(First, met)", || plain(ctx().until(First, |_| Some(()))), None),
         (
             "until(Last, done)",
             || {
                 let done = |world: &mut World| (world.resource::<Value>().0 > 0).then_some(());
-                Box::pin(ctx().until(Last, done))
+                plain(ctx().until(Last, done))
             },
             Some(|world| world.resource_mut::<Value>().0 = 1),
         ),
     ]
 }
 
+/// Completes before `Last` in the tick after the one in which the waker acted.
+fn last_of_the_next_tick() -> impl Future<Output = ()> {
+    ctx().until(Last, |world| {
+        let acted = ACTED.get();
+        (acted > 0 && tick(world) == acted + 1).then_some(())
+    })
+}
+
 fn rows_of_the_world() -> Vec<Row> {
+    const WRITE: Act = |world| {
+        world.write_message(Note);
+    };
     vec![
         (
             "messages().recv()",
             || {
                 let mut notes = ctx().messages::<Note>();
-                Box::pin(async move { drop(notes.recv().await) })
+                plain(async move { drop(notes.recv().await.unwrap()) })
             },
-            Some(|world| {
-                world.write_message(Note);
-            }),
+            Some(WRITE),
+        ),
+        (
+            "messages(), read late",
+            || {
+                let mut notes = ctx().messages::<Note>();
+                Box::pin(async move {
+                    last_of_the_next_tick().await;
+                    notes.recv().await.map_or(", lagged", |_| ", read")
+                })
+            },
+            Some(WRITE),
+        ),
+        (
+            "messages(), read too late",
+            || {
+                let mut notes = ctx().messages::<Note>();
+                Box::pin(async move {
+                    last_of_the_next_tick().await;
+                    ctx().next_tick().await;
+                    if notes.recv().await.is_err_and(|lagged| lagged == Lagged(1)) {
+                        ", Lagged(1)"
+                    } else {
+                        ", read"
+                    }
+                })
+            },
+            Some(WRITE),
         ),
         (
             "event()",
             || {
                 let event = ctx().event::<Note>();
-                Box::pin(async { _ = event.await })
+                plain(async { drop(event.await) })
             },
             Some(|world| world.trigger(Note)),
         ),
@@ -127,7 +197,7 @@ fn rows_of_an_entity() -> Vec<Row> {
             "entity.event()",
             || {
                 let event = entity().event::<Hit>();
-                Box::pin(async { _ = event.await.unwrap() })
+                plain(async { drop(event.await.unwrap()) })
             },
             Some(|world| world.trigger(Hit(target(world)))),
         ),
@@ -135,7 +205,7 @@ fn rows_of_an_entity() -> Vec<Row> {
             "entity.inserted()",
             || {
                 let inserted = entity().inserted::<Extra>();
-                Box::pin(async { inserted.await.unwrap() })
+                plain(async { inserted.await.unwrap() })
             },
             Some(|world| {
                 world.entity_mut(target(world)).insert(Extra);
@@ -145,7 +215,7 @@ fn rows_of_an_entity() -> Vec<Row> {
             "entity.removed()",
             || {
                 let removed = entity().removed::<Part>();
-                Box::pin(async { removed.await.unwrap() })
+                plain(async { removed.await.unwrap() })
             },
             Some(|world| {
                 world.entity_mut(target(world)).remove::<Part>();
@@ -155,17 +225,28 @@ fn rows_of_an_entity() -> Vec<Row> {
             "entity.changed()",
             || {
                 let changed = entity().changed::<Part>();
-                Box::pin(async { changed.await.unwrap() })
+                plain(async { changed.await.unwrap() })
             },
             Some(|world| world.get_mut::<Part>(target(world)).unwrap().0 = 1),
         ),
-        (
-            "entity.despawned()",
-            || Box::pin(entity().despawned()),
-            Some(|world| {
-                world.despawn(target(world));
-            }),
-        ),
+        ("entity.despawned()", || plain(entity().despawned()), Some(DESPAWN)),
+    ]
+}
+
+const DESPAWN: Act = |world| {
+    world.despawn(target(world));
+};
+
+/// The entity goes before what is awaited on it.
+fn rows_of_an_entity_that_goes() -> Vec<Row> {
+    fn gone<T>(future: impl Future<Output = Result<T, EntityGone>> + 'static) -> Waiting {
+        Box::pin(async { future.await.map_or(", EntityGone", |_| ", alive") })
+    }
+    vec![
+        ("entity.event(), despawned", || gone(entity().event::<Hit>()), Some(DESPAWN)),
+        ("entity.inserted(), despawned", || gone(entity().inserted::<Extra>()), Some(DESPAWN)),
+        ("entity.removed(), despawned", || gone(entity().removed::<Part>()), Some(DESPAWN)),
+        ("entity.changed(), despawned", || gone(entity().changed::<Part>()), Some(DESPAWN)),
     ]
 }
 
@@ -173,17 +254,17 @@ fn rows_of_a_resource() -> Vec<Row> {
     vec![
         (
             "res_inserted()",
-            || Box::pin(ctx().res_inserted::<Value>()),
+            || plain(ctx().res_inserted::<Value>()),
             Some(|world| world.insert_resource(Value(1))),
         ),
         (
             "res_changed()",
-            || Box::pin(ctx().res_changed::<Value>()),
+            || plain(ctx().res_changed::<Value>()),
             Some(|world| world.resource_mut::<Value>().0 = 1),
         ),
         (
             "until_changed()",
-            || Box::pin(ctx().until_changed(|value: &Value| (value.0 == 1).then_some(()))),
+            || plain(ctx().until_changed(|value: &Value| (value.0 == 1).then_some(()))),
             Some(|world| world.resource_mut::<Value>().0 = 1),
         ),
     ]
@@ -194,34 +275,87 @@ fn act(world: &mut World, act: Act) {
     act(world);
 }
 
-/// Lets `waker` do what `what` says, sometime.
-async fn wake(waker: &str, what: Act) {
+/// Lets `waker` do what `what` says, sometime: a task that it woke does, or what it has a right to itself.
+async fn have_done(waker: &str, what: Act) {
     match waker {
         "task" => {}
         "timer" => sleep(Duration::from_micros(50)).await,
         "I/O" => {
-            let listener =
-                std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-            let address = listener.local_addr().unwrap();
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            let (mut peer, _) = listener.accept().unwrap();
+            let (mut stream, mut peer) = connected();
             let mut byte = [0];
             assert!(poll_once(stream.read(&mut byte)).await.is_pending());
             peer.write_all(b"x").unwrap();
             stream.read_exact(&mut byte).await.unwrap();
         }
         "foreign thread" => {
-            let bell = Bell::default();
-            let rung = bell.rung();
-            let thread = thread::spawn(move || bell.ring());
-            rung.await;
-            thread.join().unwrap();
+            let handle = Handle::current();
+            let ask =
+                move || handle.run_with_world(move |world| act(world, what)).map(drop).unwrap();
+            return thread::spawn(ask).join().unwrap();
         }
         "system" => return SYSTEM.set(Some(what)),
         "observer" => return OBSERVER.set(Some(what)),
         other => panic!("no such waker: {other}"),
     }
     ctx().with_world(|world| act(world, what));
+}
+
+fn connected() -> (UnixStream, StdStream) {
+    let (one, other) = StdStream::pair().unwrap();
+    (UnixStream::from_std(one).unwrap(), other)
+}
+
+/// The tick and the place, and what was given.
+type Resumed = (u64, &'static str, &'static str);
+
+async fn resumed(waiting: Waiting) -> Resumed {
+    let given = waiting.await;
+    let tick = tick_number();
+    (tick, place(tick), given)
+}
+
+/// Wakes a task by `waker` with nothing between the two, which then waits for the thing.
+async fn woken_directly(waker: &str, wait: fn() -> Waiting) -> Resumed {
+    let bell = ctx().with_world_ref(|world| world.resource::<Bell>().clone());
+    let rung = bell.rung();
+    let deadline = event_time() + Duration::from_micros(200);
+    let (mut stream, mut peer) = connected();
+    let by_io = waker == "I/O";
+    let by_timer = waker == "timer";
+    let waiting = spawn_boxed(async move {
+        if by_timer {
+            sleep_until(deadline).await;
+        } else if by_io {
+            stream.read_exact(&mut [0]).await.unwrap();
+        } else {
+            rung.await;
+        }
+        resumed(wait()).await
+    });
+    ctx().ticks(2).await;
+    let ring: Act = |world| world.resource::<Bell>().ring();
+    match waker {
+        "timer" => {
+            let result = waiting.await;
+            // By then the beginning of its tick is on record.
+            ctx().next_tick().await;
+            let due = BEGAN.with_borrow(|began| {
+                began.iter().find(|(_, time)| *time >= deadline).map(|(tick, _)| *tick)
+            });
+            ACTED.set(due.unwrap());
+            return result;
+        }
+        "I/O" => {
+            peer.write_all(b"x").unwrap();
+            ACTED.set(tick_number() + 1);
+        }
+        "foreign thread" => {
+            thread::spawn(move || bell.ring()).join().unwrap();
+            ACTED.set(tick_number() + 1);
+        }
+        _ => have_done(waker, ring).await,
+    }
+    waiting.await
 }
 
 fn runtime(world: &mut World) -> Runtime<'_> {
@@ -234,8 +368,11 @@ fn runtime(world: &mut World) -> Runtime<'_> {
             commands.queue(move |world: &mut World| act(world, what));
         }
     });
-    let mut rt = Runtime::builder(world).stages([First.intern(), Last.intern()]).build();
+    // With each turn a tick, and each one asking for events, T is certain.
+    let mut rt =
+        Runtime::builder(world).stages([First.intern(), Last.intern()]).event_interval(1).build();
     rt.schedule(First).add_systems(|world: &mut World| {
+        BEGAN.with_borrow_mut(|began| began.push((tick(world), event_time())));
         world.trigger(Now);
         world.flush();
         if let Some(what) = SYSTEM.take() {
@@ -261,26 +398,25 @@ fn mark_places() {
 /// When and where a task resumes that awaits a thing, as the table says it.
 fn resumes(wait: fn() -> Waiting, what: Option<Act>, waker: &str) -> String {
     let _guard = watchdog(LIMIT_SECONDS);
+    ACTED.set(0);
+    BEGAN.take();
     let mut world = World::new();
     let mut rt = runtime(&mut world);
     rt.block_on_busy(async {
         mark_places();
         ctx().ticks(2).await;
-        let bell = ctx().with_world_ref(|world| world.resource::<Bell>().clone());
-        let waiting = spawn_boxed(async move {
-            if what.is_none() {
-                bell.rung().await;
+        let (tick, place, given) = match what {
+            None => woken_directly(waker, wait).await,
+            Some(what) => {
+                let waiting = spawn_boxed(resumed(wait()));
+                ctx().ticks(2).await;
+                have_done(waker, what).await;
+                waiting.await
             }
-            wait().await;
-            let tick = tick_number();
-            (tick, place(tick))
-        });
-        ctx().ticks(2).await;
-        wake(waker, what.unwrap_or(|world| world.resource::<Bell>().ring())).await;
-        let (tick, place) = waiting.await;
+        };
         match tick - ACTED.get() {
-            0 => format!("T {place}"),
-            later => format!("T+{later} {place}"),
+            0 => format!("T {place}{given}"),
+            later => format!("T+{later} {place}{given}"),
         }
     })
 }
