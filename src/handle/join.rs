@@ -211,6 +211,18 @@ impl<T> Future for RemoteJoin<T> {
     }
 }
 
+impl<T> Drop for RemoteJoin<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let waker = match &mut *state {
+            State::Waiting(stored) => stored.take(),
+            State::Done(_) | State::Taken => None,
+        };
+        drop(state);
+        drop(waker);
+    }
+}
+
 impl<T> fmt::Debug for RemoteJoin<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteJoin").field("is_finished", &self.is_finished()).finish()
