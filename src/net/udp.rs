@@ -1,14 +1,14 @@
-//! [`UdpSocket`]: datagrams.
+//! [`UdpSocket`]: datagrams. Its options are in [`options`].
+
+mod options;
 
 use std::{
     future::poll_fn,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     task::{Context, Poll},
 };
-
-use socket2::SockRef;
 
 use super::{IoHandle, io_source::IoSource};
 use crate::reactor::Direction;
@@ -54,6 +54,46 @@ use crate::reactor::Direction;
 ///     send(socket);
 /// }
 /// ```
+///
+/// Without waiting, and by hand:
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, net::UdpSocket};
+/// use std::{future::poll_fn, io::ErrorKind};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let feed = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+///     let book = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+///     let (feed_addr, book_addr) = (feed.local_addr()?, book.local_addr()?);
+///     let mut buf = [0; 8];
+///     assert_eq!(book.try_recv_from(&mut buf).unwrap_err().kind(), ErrorKind::WouldBlock);
+///
+///     feed.writable().await?;
+///     poll_fn(|cx| feed.poll_send_ready(cx)).await?;
+///     feed.try_send_to(b"bid", book_addr)?;
+///     poll_fn(|cx| feed.poll_send_to(cx, b"ask", book_addr)).await?;
+///     book.readable().await?;
+///     poll_fn(|cx| book.poll_recv_ready(cx)).await?;
+///     assert_eq!(book.peek_from(&mut buf).await?, (3, feed_addr));
+///     assert_eq!(poll_fn(|cx| book.poll_recv_from(cx, &mut buf)).await?, (3, feed_addr));
+///     assert_eq!(book.recv_from(&mut buf).await?, (3, feed_addr));
+///     assert_eq!(&buf[..3], b"ask");
+///
+///     feed.connect(book_addr)?;
+///     book.connect(feed_addr)?;
+///     assert_eq!(feed.peer_addr()?, book_addr);
+///     feed.try_send(b"bid")?;
+///     poll_fn(|cx| feed.poll_send(cx, b"ask")).await?;
+///     assert_eq!(book.peek(&mut buf).await?, 3);
+///     assert_eq!(poll_fn(|cx| book.poll_recv(cx, &mut buf)).await?, 3);
+///     book.readable().await?;
+///     assert_eq!(book.try_recv(&mut buf)?, 3);
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct UdpSocket {
     io: IoSource<mio::net::UdpSocket>,
@@ -85,6 +125,23 @@ impl UdpSocket {
     /// # Panics
     ///
     /// Outside a runtime.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, net::UdpSocket};
+    ///
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let addr = socket.local_addr()?;
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let socket = UdpSocket::from_std(socket)?;
+    ///     assert_eq!(socket.local_addr()?, addr);
+    ///     let socket: std::net::UdpSocket = socket.into_std()?;
+    ///     assert_eq!(socket.local_addr()?, addr);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn from_std(socket: std::net::UdpSocket) -> io::Result<Self> {
         let handle = IoHandle::needed_by("UdpSocket::from_std()");
@@ -97,6 +154,8 @@ impl UdpSocket {
     /// # Errors
     ///
     /// When the process has no descriptor left.
+    ///
+    /// [`from_std`](Self::from_std) has an example.
     pub fn into_std(self) -> io::Result<std::net::UdpSocket> {
         Ok(self.as_fd().try_clone_to_owned()?.into())
     }
@@ -349,164 +408,6 @@ impl UdpSocket {
     /// Those of [`writable`](Self::writable).
     pub fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_ready(cx, Direction::Write)
-    }
-}
-
-/// Options.
-impl UdpSocket {
-    /// Takes the error that the system keeps for this socket, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.io.source().take_error()
-    }
-
-    /// How many hops a datagram may take (`IP_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.io.source().ttl()
-    }
-
-    /// Sets how many hops a datagram may take (`IP_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.io.source().set_ttl(ttl)
-    }
-
-    /// Whether it may send to a broadcast address (`SO_BROADCAST`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn broadcast(&self) -> io::Result<bool> {
-        self.io.source().broadcast()
-    }
-
-    /// Sets whether it may send to a broadcast address (`SO_BROADCAST`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
-        self.io.source().set_broadcast(broadcast)
-    }
-
-    /// Receives what is sent to the group `multiaddr`, on the interface that has the address `interface`;
-    /// `0.0.0.0` lets the system choose one.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn join_multicast_v4(&self, multiaddr: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        self.io.source().join_multicast_v4(&multiaddr, &interface)
-    }
-
-    /// Leaves a group that [`join_multicast_v4`](Self::join_multicast_v4) joined.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn leave_multicast_v4(&self, multiaddr: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        self.io.source().leave_multicast_v4(&multiaddr, &interface)
-    }
-
-    /// Receives what is sent to the group `multiaddr`, on the interface of this number; 0 lets the system
-    /// choose one.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.io.source().join_multicast_v6(multiaddr, interface)
-    }
-
-    /// Leaves a group that [`join_multicast_v6`](Self::join_multicast_v6) joined.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.io.source().leave_multicast_v6(multiaddr, interface)
-    }
-
-    /// Whether what it sends to an IPv4 group comes back to this machine (`IP_MULTICAST_LOOP`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
-        self.io.source().multicast_loop_v4()
-    }
-
-    /// Sets whether what it sends to an IPv4 group comes back to this machine (`IP_MULTICAST_LOOP`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
-        self.io.source().set_multicast_loop_v4(on)
-    }
-
-    /// How many hops a datagram to an IPv4 group may take (`IP_MULTICAST_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
-        self.io.source().multicast_ttl_v4()
-    }
-
-    /// Sets how many hops a datagram to an IPv4 group may take (`IP_MULTICAST_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
-        self.io.source().set_multicast_ttl_v4(ttl)
-    }
-
-    /// The size of the system's send buffer in bytes.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn send_buffer_size(&self) -> io::Result<usize> {
-        SockRef::from(self).send_buffer_size()
-    }
-
-    /// Asks for a send buffer of `size` bytes. Linux takes twice the number and bounds it.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn set_send_buffer_size(&self, size: usize) -> io::Result<()> {
-        SockRef::from(self).set_send_buffer_size(size)
-    }
-
-    /// The size of the system's receive buffer in bytes. Datagrams beyond it are lost.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn recv_buffer_size(&self) -> io::Result<usize> {
-        SockRef::from(self).recv_buffer_size()
-    }
-
-    /// Asks for a receive buffer of `size` bytes. Linux takes twice the number and bounds it.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn set_recv_buffer_size(&self, size: usize) -> io::Result<()> {
-        SockRef::from(self).set_recv_buffer_size(size)
     }
 }
 
