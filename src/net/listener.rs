@@ -14,6 +14,30 @@ use crate::reactor::Direction;
 /// Accepts TCP connections. [`TcpStream`] has an example.
 ///
 /// Dropping it closes the port.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, net::{TcpListener, TcpStream}};
+/// use std::future::poll_fn;
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+///     listener.set_ttl(32)?;
+///     assert_eq!(listener.ttl()?, 32);
+///
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, from) = listener.accept().await?;
+///     assert_eq!(from, client.local_addr()?);
+///     assert_eq!(server.peer_addr()?, from);
+///
+///     TcpStream::connect(listener.local_addr()?).await?;
+///     poll_fn(|cx| listener.poll_accept(cx)).await?;
+///     assert!(listener.take_error()?.is_none());
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct TcpListener {
     io: IoSource<mio::net::TcpListener>,
@@ -44,6 +68,21 @@ impl TcpListener {
     /// # Panics
     ///
     /// Outside a runtime.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, net::TcpListener};
+    ///
+    /// let bound_early = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let addr = bound_early.local_addr()?;
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let listener = TcpListener::from_std(bound_early)?;
+    ///     assert_eq!(listener.local_addr()?, addr);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         let handle = IoHandle::needed_by("TcpListener::from_std()");

@@ -88,6 +88,20 @@ impl IoHandle {
     }
 
     /// The handle of the runtime that this thread is in, if it is in one.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{IoHandle, Runtime, net::UdpSocket};
+    ///
+    /// assert_eq!(IoHandle::try_current(), None);
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let io = IoHandle::try_current().unwrap();
+    ///     let before = io.source_count();
+    ///     let _socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    ///     assert_eq!(io.source_count(), before + 1);
+    /// });
+    /// ```
     #[must_use]
     pub fn try_current() -> Option<Self> {
         context::try_current(|core| Self::of(core.serial()))

@@ -37,6 +37,28 @@ use super::{Connect, IoHandle, TcpListener, TcpStream};
 /// })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Each option can be asked for as well:
+///
+/// ```
+/// use onbeat::net::TcpSocket;
+/// use std::time::Duration;
+///
+/// let socket = TcpSocket::new_v4()?;
+/// socket.set_reuseaddr(true)?;
+/// socket.set_nodelay(true)?;
+/// socket.set_keepalive(true)?;
+/// assert!(socket.reuseaddr()? && socket.nodelay()? && socket.keepalive()?);
+/// socket.set_linger(Some(Duration::ZERO))?;
+/// assert_eq!(socket.linger()?, Some(Duration::ZERO));
+/// socket.set_send_buffer_size(64 << 10)?;
+/// socket.set_recv_buffer_size(64 << 10)?;
+/// assert!(socket.send_buffer_size()? >= 64 << 10);
+/// assert!(socket.recv_buffer_size()? >= 64 << 10);
+/// socket.bind("127.0.0.1:0".parse().unwrap())?;
+/// assert_ne!(socket.local_addr()?.port(), 0);
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct TcpSocket {
     socket: Socket,
@@ -57,6 +79,16 @@ impl TcpSocket {
     /// # Errors
     ///
     /// When the process has no descriptor left, or the system has no IPv6.
+    ///
+    /// ```
+    /// use onbeat::net::TcpSocket;
+    ///
+    /// // A machine may be without IPv6.
+    /// if let Ok(socket) = TcpSocket::new_v6() {
+    ///     assert!(socket.local_addr()?.is_ipv6());
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new_v6() -> io::Result<Self> {
         Self::new(Domain::IPV6)
     }

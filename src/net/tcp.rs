@@ -54,6 +54,41 @@ use crate::reactor::Direction;
 ///     send(stream);
 /// }
 /// ```
+///
+/// What is read and written without waiting, or by hand:
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, net::{TcpListener, TcpStream}};
+/// use std::{future::poll_fn, io::ErrorKind};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (mut server, _) = listener.accept().await?;
+///     assert_eq!(server.peer_addr()?, client.local_addr()?);
+///
+///     let mut buf = [0; 8];
+///     assert_eq!(server.try_read(&mut buf).unwrap_err().kind(), ErrorKind::WouldBlock);
+///     client.writable().await?;
+///     poll_fn(|cx| client.poll_write_ready(cx)).await?;
+///     assert_eq!(client.try_write(b"tick")?, 4);
+///     assert_eq!(client.write(b"s").await?, 1);
+///     client.flush().await?;
+///
+///     server.readable().await?;
+///     poll_fn(|cx| server.poll_read_ready(cx)).await?;
+///     assert!(server.peek(&mut buf).await? > 0);
+///     server.read_exact(&mut buf[..5]).await?;
+///     assert_eq!(&buf[..5], b"ticks");
+///
+///     client.shutdown(std::net::Shutdown::Write)?;
+///     assert_eq!(server.read(&mut buf).await?, 0);
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct TcpStream {
     io: IoSource<mio::net::TcpStream>,
@@ -93,6 +128,23 @@ impl TcpStream {
     /// # Panics
     ///
     /// Outside a runtime.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, net::TcpStream};
+    ///
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let stream = TcpStream::from_std(stream)?;
+    ///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    ///     let stream: std::net::TcpStream = stream.into_std()?;
+    ///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
         let handle = IoHandle::needed_by("TcpStream::from_std()");
@@ -105,6 +157,8 @@ impl TcpStream {
     /// # Errors
     ///
     /// When the process has no descriptor left.
+    ///
+    /// [`from_std`](Self::from_std) has an example.
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         Ok(self.as_fd().try_clone_to_owned()?.into())
     }
@@ -113,6 +167,33 @@ impl TcpStream {
     ///
     /// Where `futures::AsyncReadExt` is in scope, `stream.split()` is that trait's, which takes the
     /// stream; `TcpStream::split(&mut stream)` is this one.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, join, net::{TcpListener, TcpStream}};
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    ///     let mut stream = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (mut server, _) = listener.accept().await?;
+    ///     let (mut reads, mut writes) = stream.split();
+    ///     let (mut asked, mut said) = ([0; 3], [0; 3]);
+    ///     let (written, read, echoed) = join((
+    ///         writes.write_all(b"bid"),
+    ///         reads.read_exact(&mut said),
+    ///         async {
+    ///             server.read_exact(&mut asked).await?;
+    ///             server.write_all(&asked).await
+    ///         },
+    ///     ))
+    ///     .await;
+    ///     written.and(read).and(echoed)?;
+    ///     assert_eq!(&said, b"bid");
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         split::borrowed(self)
     }
@@ -120,6 +201,8 @@ impl TcpStream {
     /// Two halves that own the stream together, for two tasks.
     ///
     /// Dropping the write half ends the writing side; the connection is closed with the second half.
+    ///
+    /// [`OwnedReadHalf`] and [`OwnedWriteHalf`] have examples.
     #[must_use]
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         split::owned(self)
@@ -166,6 +249,32 @@ impl TcpStream {
     /// # Errors
     ///
     /// Those of the system.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, net::{TcpListener, TcpStream}};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    ///     let stream = TcpStream::connect(listener.local_addr()?).await?;
+    ///     stream.set_nodelay(true)?;
+    ///     stream.set_keepalive(true)?;
+    ///     assert!(stream.nodelay()? && stream.keepalive()?);
+    ///     stream.set_ttl(32)?;
+    ///     assert_eq!(stream.ttl()?, 32);
+    ///     stream.set_linger(Some(Duration::ZERO))?;
+    ///     assert_eq!(stream.linger()?, Some(Duration::ZERO));
+    ///     stream.set_send_buffer_size(64 << 10)?;
+    ///     stream.set_recv_buffer_size(64 << 10)?;
+    ///     assert!(stream.send_buffer_size()? >= 64 << 10);
+    ///     assert!(stream.recv_buffer_size()? >= 64 << 10);
+    ///     assert!(stream.take_error()?.is_none());
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn nodelay(&self) -> io::Result<bool> {
         self.io.source().nodelay()
     }
@@ -311,6 +420,20 @@ impl AsRawFd for TcpStream {
 /// # Cancellation
 ///
 /// Dropping it gives the attempt up and closes the socket.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, net::{Connect, TcpStream}};
+/// use std::io::ErrorKind;
+///
+/// let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let connect: Connect = TcpStream::connect(free);
+///     assert_eq!(connect.await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+/// });
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Connect {

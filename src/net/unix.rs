@@ -48,6 +48,38 @@ use crate::reactor::Direction;
 ///     send(stream);
 /// }
 /// ```
+///
+/// What is read and written without waiting, or by hand:
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, net::UnixStream};
+/// use std::{future::poll_fn, io::ErrorKind};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let (mut one, mut other) = UnixStream::pair()?;
+///     assert!(one.local_addr()?.is_unnamed() && one.peer_addr()?.is_unnamed());
+///     let mut buf = [0; 8];
+///     assert_eq!(other.try_read(&mut buf).unwrap_err().kind(), ErrorKind::WouldBlock);
+///
+///     one.writable().await?;
+///     poll_fn(|cx| one.poll_write_ready(cx)).await?;
+///     assert_eq!(one.try_write(b"tick")?, 4);
+///     assert_eq!(one.write(b"s").await?, 1);
+///     one.flush().await?;
+///     one.shutdown(std::net::Shutdown::Write)?;
+///
+///     other.readable().await?;
+///     poll_fn(|cx| other.poll_read_ready(cx)).await?;
+///     other.read_exact(&mut buf[..5]).await?;
+///     assert_eq!(&buf[..5], b"ticks");
+///     assert_eq!(other.read(&mut buf).await?, 0);
+///     assert!(other.take_error()?.is_none());
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct UnixStream {
     io: IoSource<mio::net::UnixStream>,
@@ -72,6 +104,18 @@ impl UnixStream {
     /// # Cancellation
     ///
     /// Dropping the future gives the attempt up and closes the socket.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, net::UnixStream};
+    /// use std::io::ErrorKind;
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let error = UnixStream::connect("/nowhere/onbeat").await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// });
+    /// ```
     #[track_caller]
     pub fn connect<P: AsRef<Path>>(path: P) -> impl Future<Output = io::Result<Self>> + use<P> {
         let handle = IoHandle::needed_by("UnixStream::connect()");
@@ -109,6 +153,21 @@ impl UnixStream {
     /// # Panics
     ///
     /// Outside a runtime.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, net::UnixStream};
+    ///
+    /// let (one, _other) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let stream = UnixStream::from_std(one)?;
+    ///     let stream: std::os::unix::net::UnixStream = stream.into_std()?;
+    ///     assert!(stream.peer_addr()?.is_unnamed());
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn from_std(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         let handle = IoHandle::needed_by("UnixStream::from_std()");
@@ -121,6 +180,8 @@ impl UnixStream {
     /// # Errors
     ///
     /// When the process has no descriptor left.
+    ///
+    /// [`from_std`](Self::from_std) has an example.
     pub fn into_std(self) -> io::Result<std::os::unix::net::UnixStream> {
         Ok(self.as_fd().try_clone_to_owned()?.into())
     }
@@ -247,6 +308,26 @@ impl UnixListener {
     /// # Panics
     ///
     /// Outside a runtime.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, net::{UnixListener, UnixStream}};
+    /// use std::future::poll_fn;
+    ///
+    /// let path = std::env::temp_dir().join(format!("onbeat-doc-std-{}", std::process::id()));
+    /// let listener = std::os::unix::net::UnixListener::bind(&path)?;
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let mut listener = UnixListener::from_std(listener)?;
+    ///     assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path));
+    ///     let client = UnixStream::connect(&path).await?;
+    ///     let (server, _) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+    ///     assert_eq!(server.local_addr()?.as_pathname(), client.peer_addr()?.as_pathname());
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         let handle = IoHandle::needed_by("UnixListener::from_std()");
