@@ -11,12 +11,14 @@
 //! - [`builder`]: the options;
 //! - [`request`]: how a system asks for another tick; [`tick_time`]: the times that it reads;
 //! - [`poller`]: closures that the loop calls in every turn;
-//! - [`quiesce`]: running until nothing is left to run.
+//! - [`quiesce`]: running until nothing is left to run;
+//! - [`error`]: why a tick was not finished.
 //!
 //! This file is the facade: it keeps the World, enters the runtime, and drives the loop.
 #![forbid(unsafe_code)]
 
 mod builder;
+mod error;
 mod fixed_step;
 mod idle;
 mod pacing;
@@ -40,6 +42,7 @@ use bevy_ecs::{
 };
 
 pub use builder::RuntimeBuilder;
+pub use error::TickError;
 pub use idle::Idle;
 pub use pacing::{CatchUp, FixedRate, Pacing};
 pub use poller::Polled;
@@ -145,6 +148,15 @@ impl<'w> Runtime<'w> {
     }
 
     /// The options of a runtime on `world`.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Idle, Runtime};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::builder(&mut world).idle(Idle::ParkThenSpin).build();
+    /// assert_eq!(rt.block_on(async { 7 }), 7);
+    /// ```
     pub fn builder(world: &'w mut World) -> RuntimeBuilder<'w> {
         RuntimeBuilder::new(Held::Borrowed(world))
     }
@@ -161,6 +173,19 @@ impl<'w> Runtime<'w> {
 
     /// The World, between turns. Change its content, do not replace it: a tick on another World is an
     /// error.
+    ///
+    /// ```
+    /// use bevy_ecs::prelude::*;
+    /// use onbeat::Runtime;
+    ///
+    /// #[derive(Resource, Debug, PartialEq)]
+    /// struct Limit(u32);
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.world_mut().insert_resource(Limit(3));
+    /// assert_eq!(rt.world().get_resource(), Some(&Limit(3)));
+    /// ```
     #[track_caller]
     pub fn world_mut(&mut self) -> &mut World {
         self.given_out = Location::caller();
@@ -203,6 +228,18 @@ impl<'w> Runtime<'w> {
     /// # Panics
     ///
     /// As [`block_on`](Self::block_on).
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.block_on_busy(async { sleep(Duration::from_micros(100)).await });
+    /// assert!(rt.stats().ticks > 10, "one tick follows the other");
+    /// assert_eq!(rt.stats().parks, 0);
+    /// ```
     #[track_caller]
     pub fn block_on_busy<F: Future>(&mut self, future: F) -> F::Output {
         self.block(future, Pacing::FreeRunning, Idle::Spin, Location::caller())
@@ -307,6 +344,18 @@ impl<'w> Runtime<'w> {
     /// # Panics
     ///
     /// With the panic of a system, or of a task as [`OnTaskPanic`](crate::OnTaskPanic) says.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, spawn};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.block_on(async { drop(spawn(async { onbeat::yield_now().await })) });
+    /// assert_eq!(rt.task_count(), 1);
+    /// rt.tick().unwrap();
+    /// assert_eq!(rt.task_count(), 0);
+    /// ```
     pub fn tick(&mut self) -> Result<(), TickError> {
         let Self { frame, core, world, given_out, .. } = self;
         let core = core.get();
@@ -355,6 +404,20 @@ impl<'w> Runtime<'w> {
     }
 
     /// Timers that are set: sleeps, timeouts and intervals that somebody awaits.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, sleep, spawn, yield_now};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.block_on(async {
+    ///     drop(spawn(sleep(Duration::from_secs(60))));
+    ///     yield_now().await;
+    /// });
+    /// assert_eq!((rt.timer_count(), rt.task_count()), (1, 1));
+    /// ```
     #[must_use]
     pub fn timer_count(&self) -> usize {
         self.core.get().timers.borrow().len()
@@ -381,12 +444,27 @@ impl<'w> Runtime<'w> {
     }
 
     /// The running hash of all polls, if [`poll_hash`](RuntimeBuilder::poll_hash) asked for it.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::builder(&mut world).poll_hash(true).build();
+    /// assert_eq!(rt.poll_hash(), Some(0));
+    /// rt.block_on(async {});
+    /// assert_ne!(rt.poll_hash(), Some(0));
+    /// drop(rt);
+    /// assert_eq!(Runtime::new(&mut world).poll_hash(), None);
+    /// ```
     #[must_use]
     pub fn poll_hash(&self) -> Option<u64> {
         self.core.get().executor.poll_hash()
     }
 
     /// A handle that asks this runtime to stop, from any thread.
+    ///
+    /// [`ShutdownHandle`] has an example.
     #[must_use]
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         self.core.get().shutdown.handle().clone()
@@ -421,11 +499,32 @@ impl<'w> Runtime<'w> {
     /// # Errors
     ///
     /// When the operating system refuses a socket pair or a handler.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let rt = Runtime::new(&mut world);
+    /// rt.install_signal_handlers()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn install_signal_handlers(&self) -> io::Result<()> {
         self.core.get().install_signal_handlers()
     }
 
     /// A copy of the loop's counters.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, yield_now};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.block_on(async { yield_now().await });
+    /// let stats = rt.stats();
+    /// assert_eq!((stats.ticks, stats.polls, stats.parks), (2, 2, 0));
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.get().counters.snapshot()
@@ -482,6 +581,8 @@ impl Runtime<'static> {
     /// # Panics
     ///
     /// As [`new`](Self::new).
+    ///
+    /// [`into_world`](Self::into_world) has an example.
     #[must_use]
     pub fn owning(world: World) -> Self {
         RuntimeBuilder::new(Held::Owned(Box::new(world))).build()
@@ -536,64 +637,3 @@ impl fmt::Debug for Runtime<'_> {
             .finish_non_exhaustive()
     }
 }
-
-/// Why a tick was not finished.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TickError {
-    /// The access at this place put another World in the place of the runtime's. No stage ran after it.
-    WorldReplaced(&'static Location<'static>),
-    /// Under the virtual clock: no task can run, no timer is set or the clock is paused, and nothing
-    /// outside is waited for. The tasks are named.
-    Stuck(Vec<String>),
-    /// Under the virtual clock: so many turns passed in one moment, with no external work to wait for. It
-    /// happens when a task wakes itself without end, a system asks for a tick in every tick, or a poller
-    /// always has work. See [`RuntimeBuilder::progress_limit`].
-    NoProgress {
-        /// Turns since time last moved.
-        turns: u64,
-        /// The tasks that the last of them polled.
-        tasks: Vec<String>,
-    },
-    /// Under the virtual clock: another thread woke this task, and no external work is counted, so the
-    /// wake would come at another time in every run. Hold an [`ExternalWork`](crate::ExternalWork) until
-    /// it has come.
-    ForeignWake(String),
-    /// The operating system refused to wait for events.
-    Io(io::ErrorKind),
-}
-
-impl fmt::Display for TickError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WorldReplaced(place) => write!(
-                f,
-                "the access at {place} put another World in the place of the runtime's: change the \
-                 World's content, do not replace it"
-            ),
-            Self::Stuck(tasks) => write!(
-                f,
-                "under the virtual clock nothing can ever happen again: no task is ready, no timer is \
-                 set or the clock is paused, no I/O is registered; waiting: {}",
-                if tasks.is_empty() { "the root future".to_owned() } else { tasks.join(", ") }
-            ),
-            Self::NoProgress { turns, tasks } => write!(
-                f,
-                "virtual time has stood still for {turns} turns, and nothing outside is waited for; {}",
-                if tasks.is_empty() {
-                    "the last one polled no task: a system or a poller asks for more".to_owned()
-                } else {
-                    format!("the last one polled: {}", tasks.join(", "))
-                }
-            ),
-            Self::ForeignWake(task) => write!(
-                f,
-                "another thread woke a task under the virtual clock while no external work was \
-                 counted: hold an ExternalWork until the wake has come; woken: {task}"
-            ),
-            Self::Io(kind) => write!(f, "waiting for I/O events failed: {kind}"),
-        }
-    }
-}
-
-impl std::error::Error for TickError {}
