@@ -182,6 +182,16 @@ impl<'w> RuntimeBuilder<'w> {
 
     /// For how many tasks there is room before memory is allocated; 255 by default. Task headers are
     /// allocated 256 at a time.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let builder = Runtime::builder(&mut world).queue_capacity(4_096);
+    /// let mut rt = builder.event_capacity(64).token_capacity(256).signal_handlers(true).build();
+    /// rt.tick().unwrap();
+    /// ```
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.queue_capacity = tasks;
         self
@@ -250,6 +260,8 @@ impl<'w> RuntimeBuilder<'w> {
     /// # Panics
     ///
     /// When `events` is 0.
+    ///
+    /// [`queue_capacity`](Self::queue_capacity) has an example.
     pub fn event_capacity(mut self, events: usize) -> Self {
         assert!(events > 0, "event_capacity must be at least 1, or no event would ever arrive");
         self.event_capacity = events;
@@ -257,6 +269,8 @@ impl<'w> RuntimeBuilder<'w> {
     }
 
     /// For how many sockets there is room before memory is allocated; 64 by default.
+    ///
+    /// [`queue_capacity`](Self::queue_capacity) has an example.
     pub fn token_capacity(mut self, sockets: usize) -> Self {
         self.token_capacity = sockets;
         self
@@ -264,12 +278,16 @@ impl<'w> RuntimeBuilder<'w> {
 
     /// Whether SIGINT and SIGTERM ask this runtime to stop, as
     /// [`Runtime::install_signal_handlers`] does; not by default.
+    ///
+    /// [`ShutdownSignal`](crate::ShutdownSignal) has an example.
     pub fn signal_handlers(mut self, install: bool) -> Self {
         self.signal_handlers = install;
         self
     }
 
     /// What happens when a task panics; it is contained by default.
+    ///
+    /// [`OnTaskPanic`] has an example.
     pub fn on_task_panic(mut self, policy: OnTaskPanic) -> Self {
         self.on_task_panic = policy;
         self
@@ -319,6 +337,18 @@ impl<'w> RuntimeBuilder<'w> {
     /// When the operating system refuses an event queue or a signal handler, when 65,536 runtimes are
     /// live or leaked, when there is no memory for the slab, or when a capacity is beyond its range:
     /// 16,777,215 tasks, and as many slots of the slab, 1,048,576 events, 16,777,216 sockets.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let error = Runtime::builder(&mut world).queue_capacity(1 << 30).try_build().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "queue_capacity is 1073741824, and may be 16777215 at most"
+    /// );
+    /// ```
     #[track_caller]
     pub fn try_build(mut self) -> io::Result<Runtime<'w>> {
         self.check()?;

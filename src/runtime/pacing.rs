@@ -60,6 +60,13 @@ impl Pacing {
     /// # Panics
     ///
     /// When `period` is zero.
+    ///
+    /// ```
+    /// use onbeat::Pacing;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Pacing::every(Duration::from_micros(250)), Pacing::hertz(4_000));
+    /// ```
     #[track_caller]
     pub fn every(period: Duration) -> FixedRate {
         assert!(!period.is_zero(), "a fixed rate's period must be longer than zero");
@@ -99,6 +106,14 @@ impl From<FixedRate> for Pacing {
 }
 
 /// A fixed rate of ticks, made by [`Pacing::every`] and [`Pacing::hertz`].
+///
+/// ```
+/// use onbeat::{CatchUp, FixedRate, Pacing};
+/// use std::time::Duration;
+///
+/// let rate: FixedRate = Pacing::hertz(50).catch_up(CatchUp::AtMost(2));
+/// assert_eq!(rate.period(), Duration::from_millis(20));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FixedRate {
     grid: Grid,

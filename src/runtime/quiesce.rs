@@ -81,6 +81,23 @@ impl Runtime<'_> {
 }
 
 /// What happened in a [`Runtime::shutdown_quiesce`].
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, ShutdownSignal, spawn};
+/// use std::time::Duration;
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.block_on(async {
+///     for _ in 0..3 {
+///         drop(spawn(async { ShutdownSignal::current().await }));
+///     }
+/// });
+/// let stats = rt.shutdown_quiesce(Duration::from_secs(10)).unwrap();
+/// assert_eq!((stats.completed, stats.aborted, stats.panicked), (3, 0, 0));
+/// assert!(stats.ticks >= 1);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct ShutdownStats {
@@ -112,6 +129,19 @@ impl ShutdownStats {
 
 /// The time of a [`Runtime::shutdown_quiesce`] has passed, and something still runs. Its message names the
 /// first of the tasks.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, named};
+/// use std::{future::pending, time::Duration};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.block_on(async { drop(named("gateway").spawn(pending::<()>())) });
+/// let timeout = rt.shutdown_quiesce(Duration::ZERO).unwrap_err();
+/// assert_eq!(timeout.running[0].name, "gateway");
+/// assert_eq!((timeout.closures, timeout.stats.completed), (0, 0));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct QuiesceTimeout {

@@ -47,6 +47,18 @@ impl TickRequest {
     }
 
     /// Whether a tick has been asked for since the last one began.
+    ///
+    /// ```
+    /// use bevy_ecs::prelude::*;
+    /// use onbeat::{Runtime, TickRequest};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.world_mut().resource_mut::<TickRequest>().request();
+    /// assert!(rt.world().resource::<TickRequest>().is_requested());
+    /// rt.tick().unwrap();
+    /// assert!(!rt.world().resource::<TickRequest>().is_requested());
+    /// ```
     #[must_use]
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)

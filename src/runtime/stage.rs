@@ -20,6 +20,21 @@ use crate::{
 };
 
 /// The one stage of a runtime that is built without naming others.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{Runtime, Tick};
+///
+/// #[derive(Resource, Default)]
+/// struct Count(u32);
+///
+/// let mut world = World::new();
+/// world.init_resource::<Count>();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.schedule(Tick).add_systems(|mut count: ResMut<Count>| count.0 += 1);
+/// rt.tick().unwrap();
+/// assert_eq!(rt.world().resource::<Count>().0, 1);
+/// ```
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Tick;
 

@@ -49,6 +49,31 @@ use crate::{
 /// });
 /// assert!((rt.world().resource::<Height>().0 - 3.0).abs() < 1e-9);
 /// ```
+///
+/// All that it says, of a tick that starts 3 ms late:
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{ClockMode, Pacing, Runtime, Tick, TickTime, VirtualClock, WorldCtx};
+/// use std::time::Duration;
+///
+/// let millis = Duration::from_millis;
+/// let mut world = World::new();
+/// let builder = Runtime::builder(&mut world).clock(ClockMode::Virtual);
+/// let mut rt = builder.pacing(Pacing::every(millis(10))).build();
+/// rt.schedule(Tick).add_systems(move |time: Res<TickTime>| match time.number() {
+///     1 => assert_eq!((time.delta(), time.lateness()), (Duration::ZERO, Duration::ZERO)),
+///     2 => {
+///         assert_eq!((time.delta(), time.lateness()), (millis(10), millis(3)));
+///         assert_eq!(time.frozen() - time.nominal(), millis(3));
+///     }
+///     _ => unreachable!(),
+/// });
+/// rt.block_on(async {
+///     VirtualClock::current().unwrap().skip(millis(13));
+///     WorldCtx::current().next_tick().await;
+/// });
+/// ```
 #[derive(Resource, Debug)]
 pub struct TickTime {
     times: Arc<Times>,

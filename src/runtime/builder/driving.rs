@@ -148,6 +148,15 @@ impl RuntimeBuilder<'_> {
     /// Whether all memory of the process, now and in the future, is kept from being swapped out; not by
     /// default. It stays so after the runtime. When the operating system refuses, or limits how much may
     /// be locked, nothing is, and [`Runtime::refusals`](crate::Runtime::refusals) says why. Linux only.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let rt = Runtime::builder(&mut world).lock_memory(false).build();
+    /// assert!(rt.refusals().is_empty());
+    /// ```
     pub fn lock_memory(mut self, lock: bool) -> Self {
         self.wishes.lock_memory = lock;
         self

@@ -7,6 +7,17 @@ use crate::clock::ClockMode;
 
 impl RuntimeBuilder<'_> {
     /// Which clock the runtime runs by; the real one by default.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{ClockMode, Runtime, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::builder(&mut world).clock(ClockMode::Virtual).build();
+    /// // A day, in no time.
+    /// rt.block_on(async { sleep(Duration::from_secs(86_400)).await });
+    /// ```
     pub fn clock(mut self, mode: ClockMode) -> Self {
         self.clock = mode;
         self
