@@ -16,6 +16,20 @@ use crate::{
 };
 
 /// Why a value was not sent in time; it is given back.
+///
+/// ```
+/// use onbeat::channel::{SendTimeoutError, mpsc};
+/// use std::time::Duration;
+///
+/// let (sender, receiver) = mpsc::channel(1);
+/// sender.try_send('a').unwrap();
+/// let error = sender.blocking_send_timeout('b', Duration::ZERO).unwrap_err();
+/// assert_eq!(error, SendTimeoutError::Timeout('b'));
+/// assert_eq!(error.into_inner(), 'b');
+/// drop(receiver);
+/// let error = sender.blocking_send_timeout('b', Duration::ZERO);
+/// assert_eq!(error, Err(SendTimeoutError::Closed('b')));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum SendTimeoutError<T> {
     /// There was no room in that time.
@@ -54,6 +68,18 @@ impl<T> fmt::Display for SendTimeoutError<T> {
 impl<T> error::Error for SendTimeoutError<T> {}
 
 /// Why nothing was received in time.
+///
+/// ```
+/// use onbeat::channel::{RecvTimeoutError, mpsc};
+/// use std::time::Duration;
+///
+/// let (sender, mut receiver) = mpsc::channel::<u8>(1);
+/// let error = receiver.blocking_recv_timeout(Duration::ZERO);
+/// assert_eq!(error, Err(RecvTimeoutError::Timeout));
+/// drop(sender);
+/// let error = receiver.blocking_recv_timeout(Duration::ZERO);
+/// assert_eq!(error, Err(RecvTimeoutError::Disconnected));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RecvTimeoutError {
     /// Nothing came in that time.

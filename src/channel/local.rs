@@ -71,6 +71,12 @@ use shared::{Shared, Ticket, Waits};
 /// # Panics
 ///
 /// When `capacity` is 0.
+///
+/// ```
+/// let (sender, receiver) = onbeat::channel::local::channel(2);
+/// assert_eq!(sender.try_send('a'), Ok(()));
+/// assert_eq!(receiver.try_recv(), Ok('a'));
+/// ```
 #[track_caller]
 #[must_use]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
@@ -80,6 +86,25 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// The end that sends. Clones send into the same channel; the last one to be dropped closes it.
+///
+/// ```
+/// use onbeat::channel::local;
+///
+/// let (sender, receiver) = local::channel(2);
+/// let other = sender.clone();
+/// # futures::executor::block_on(async {
+/// sender.send(100).await?;
+/// # Ok::<(), onbeat::channel::SendError<i32>>(())
+/// # }).unwrap();
+/// other.try_send(101).unwrap();
+/// assert_eq!((sender.len(), sender.capacity(), sender.is_empty()), (2, 2, false));
+/// assert!(sender.try_send(102).unwrap_err().is_full());
+///
+/// sender.close();
+/// assert!(other.is_closed());
+/// assert!(other.try_send(103).unwrap_err().is_closed());
+/// assert_eq!(receiver.try_recv(), Ok(100));
+/// ```
 pub struct Sender<T> {
     shared: Rc<Shared<T>>,
 }
@@ -153,6 +178,26 @@ impl<T> Drop for Sender<T> {
 }
 
 /// The end that receives, also as a `Stream`. Dropping it closes the channel and drops what is in it.
+///
+/// ```
+/// use onbeat::channel::{TryRecvError, local};
+/// use std::future::poll_fn;
+///
+/// let (sender, mut receiver) = local::channel(4);
+/// for price in [100, 101, 102] {
+///     sender.try_send(price).unwrap();
+/// }
+/// assert_eq!((receiver.len(), receiver.capacity(), receiver.is_empty()), (3, 4, false));
+/// # futures::executor::block_on(async {
+/// assert_eq!(receiver.recv().await, Some(100));
+/// assert_eq!(poll_fn(|cx| receiver.poll_recv(cx)).await, Some(101));
+/// # });
+///
+/// receiver.close();
+/// assert!(receiver.is_closed() && sender.is_closed());
+/// assert_eq!(receiver.try_recv(), Ok(102));
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+/// ```
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
     /// Of [`poll_recv`](Self::poll_recv), which has no future to keep it in.
@@ -291,6 +336,17 @@ impl<T> Drop for Receiver<T> {
 ///
 /// Dropping it drops the value, unsent, and gives up its place in the order. One that waits and is
 /// forgotten instead of dropped keeps its place in the order, and then one place in the channel.
+///
+/// ```
+/// use onbeat::channel::local::{self, Sending};
+///
+/// # futures::executor::block_on(async {
+/// let (sender, receiver) = local::channel(1);
+/// let sending: Sending<'_, u8> = sender.send(7);
+/// assert_eq!(sending.await, Ok(()));
+/// assert_eq!(receiver.try_recv(), Ok(7));
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending<'a, T> {
     shared: &'a Shared<T>,
@@ -382,6 +438,17 @@ impl<T> Drop for Sending<'_, T> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing.
+///
+/// ```
+/// use onbeat::channel::local::{self, Receiving};
+///
+/// # futures::executor::block_on(async {
+/// let (sender, receiver) = local::channel(1);
+/// let receiving: Receiving<'_, u8> = receiver.recv();
+/// sender.try_send(7).unwrap();
+/// assert_eq!(receiving.await, Some(7));
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Receiving<'a, T> {
     shared: &'a Shared<T>,
@@ -431,6 +498,20 @@ impl<T> Drop for Receiving<'_, T> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing: what it has received is in the vector, and then it is ready.
+///
+/// ```
+/// use onbeat::channel::local::{self, ReceivingMany};
+///
+/// # futures::executor::block_on(async {
+/// let (sender, receiver) = local::channel(2);
+/// sender.try_send(7).unwrap();
+/// sender.try_send(8).unwrap();
+/// let mut values = Vec::new();
+/// let receiving: ReceivingMany<'_, u8> = receiver.recv_many(&mut values, 2);
+/// assert_eq!(receiving.await, 2);
+/// assert_eq!(values, [7, 8]);
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct ReceivingMany<'a, T> {
     one: Receiving<'a, T>,

@@ -46,6 +46,15 @@ pub use bytes::{ClaimError, TryClaimError};
 use std::{error, fmt};
 
 /// The channel is closed; the value that was not sent is given back.
+///
+/// ```
+/// use onbeat::channel::{SendError, local};
+///
+/// let (sender, receiver) = local::channel(1);
+/// drop(receiver);
+/// let error: SendError<&str> = futures::executor::block_on(sender.send("bid")).unwrap_err();
+/// assert_eq!(error.into_inner(), "bid");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
@@ -71,6 +80,18 @@ impl<T> fmt::Display for SendError<T> {
 impl<T> error::Error for SendError<T> {}
 
 /// Why a value could not be sent at once; it is given back.
+///
+/// ```
+/// use onbeat::channel::local;
+///
+/// let (sender, receiver) = local::channel(1);
+/// sender.try_send("bid").unwrap();
+/// let full = sender.try_send("ask").unwrap_err();
+/// assert!(full.is_full() && !full.is_closed());
+/// assert_eq!(full.into_inner(), "ask");
+/// drop(receiver);
+/// assert!(sender.try_send("ask").unwrap_err().is_closed());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
     /// Every place is taken, or promised to a sender that waits.
@@ -127,6 +148,15 @@ impl<T> From<SendError<T>> for TrySendError<T> {
 }
 
 /// Why nothing could be received at once.
+///
+/// ```
+/// use onbeat::channel::{TryRecvError, local};
+///
+/// let (sender, receiver) = local::channel::<u8>(1);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+/// drop(sender);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TryRecvError {
     /// Nothing is there now.

@@ -92,6 +92,12 @@ pub use super::bytes::{
 /// # Panics
 ///
 /// When `capacity` is 0, or more than [`CAPACITY_MAX`].
+///
+/// ```
+/// let (mut sender, mut receiver) = onbeat::channel::mpsc_bytes::channel(64);
+/// sender.try_send(b"bid").unwrap();
+/// assert_eq!(*receiver.try_recv().unwrap(), *b"bid");
+/// ```
 #[track_caller]
 #[must_use]
 pub fn channel(capacity: usize) -> (Sender, Receiver) {
@@ -100,6 +106,15 @@ pub fn channel(capacity: usize) -> (Sender, Receiver) {
 }
 
 /// An end that sends. Clones send into the same channel; the last one to be dropped closes it.
+///
+/// ```
+/// let (mut sender, mut receiver) = onbeat::channel::mpsc_bytes::channel(64);
+/// let mut other = sender.clone();
+/// sender.try_send(b"bid").unwrap();
+/// other.try_send(b"ask").unwrap();
+/// assert_eq!(*receiver.try_recv().unwrap(), *b"bid");
+/// assert_eq!(*receiver.try_recv().unwrap(), *b"ask");
+/// ```
 pub struct Sender {
     end: SendEnd,
 }

@@ -237,6 +237,13 @@ impl<T> Sender<T> {
     }
 
     /// Whether sending is an error from now on.
+    ///
+    /// ```
+    /// let (sender, receiver) = onbeat::channel::spsc::channel::<u8>(1);
+    /// assert!(!sender.is_closed());
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.producer.is_closed()
@@ -255,6 +262,12 @@ impl<T> Sender<T> {
     }
 
     /// How many values have room at once.
+    ///
+    /// ```
+    /// let (mut sender, _receiver) = onbeat::channel::spsc::channel(2);
+    /// sender.try_send(7).unwrap();
+    /// assert_eq!((sender.len(), sender.is_empty(), sender.capacity()), (1, false, 2));
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.producer.capacity()
@@ -454,6 +467,13 @@ impl<T> Receiver<T> {
     }
 
     /// Whether nothing more will be sent.
+    ///
+    /// ```
+    /// let (mut sender, receiver) = onbeat::channel::spsc::channel(1);
+    /// sender.try_send(7).unwrap();
+    /// drop(sender);
+    /// assert!(receiver.is_closed() && !receiver.is_empty());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.consumer.is_closed()
@@ -472,6 +492,12 @@ impl<T> Receiver<T> {
     }
 
     /// How many values have room at once.
+    ///
+    /// ```
+    /// let (mut sender, receiver) = onbeat::channel::spsc::channel(2);
+    /// sender.try_send(7).unwrap();
+    /// assert_eq!((receiver.len(), receiver.is_empty(), receiver.capacity()), (1, false, 2));
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.consumer.capacity()

@@ -81,6 +81,12 @@ pub use super::bytes::{
 /// # Panics
 ///
 /// When `capacity` is 0, or more than [`CAPACITY_MAX`].
+///
+/// ```
+/// let (mut sender, mut receiver) = onbeat::channel::spsc_bytes::channel(64);
+/// sender.try_send(b"bid").unwrap();
+/// assert_eq!(*receiver.try_recv().unwrap(), *b"bid");
+/// ```
 #[track_caller]
 #[must_use]
 pub fn channel(capacity: usize) -> (Sender, Receiver) {
@@ -89,6 +95,14 @@ pub fn channel(capacity: usize) -> (Sender, Receiver) {
 }
 
 /// The end that sends. Dropping it closes the channel.
+///
+/// ```
+/// let (mut sender, mut receiver) = onbeat::channel::spsc_bytes::channel(64);
+/// sender.try_send(b"bid").unwrap();
+/// drop(sender);
+/// assert_eq!(*receiver.try_recv().unwrap(), *b"bid");
+/// assert!(receiver.try_recv().is_err());
+/// ```
 pub struct Sender {
     end: SendEnd,
 }

@@ -20,6 +20,19 @@ const DONE: &str = "polled after it was done";
 /// # Panics
 ///
 /// When it is polled after it was done.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes::{self, Claiming};
+///
+/// # futures::executor::block_on(async {
+/// let (mut sender, mut receiver) = spsc_bytes::channel(64);
+/// let claiming: Claiming<'_> = sender.claim(3);
+/// let mut claim = claiming.await.unwrap();
+/// claim.copy_from_slice(b"bid");
+/// claim.commit();
+/// assert_eq!(*receiver.recv().await.unwrap(), *b"bid");
+/// # });
+/// ```
 #[must_use = "a future does nothing until it is polled"]
 pub struct Claiming<'a> {
     end: Option<&'a mut SendEnd>,
@@ -71,6 +84,17 @@ impl fmt::Debug for Claiming<'_> {
 /// # Panics
 ///
 /// When it is polled after it was done.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes::{self, Sending};
+///
+/// # futures::executor::block_on(async {
+/// let (mut sender, mut receiver) = spsc_bytes::channel(64);
+/// let sending: Sending<'_> = sender.send(b"bid");
+/// assert_eq!(sending.await, Ok(()));
+/// assert_eq!(*receiver.try_recv().unwrap(), *b"bid");
+/// # });
+/// ```
 #[must_use = "a future does nothing until it is polled"]
 pub struct Sending<'a> {
     end: Option<&'a mut SendEnd>,
@@ -122,6 +146,17 @@ impl fmt::Debug for Sending<'_> {
 /// # Panics
 ///
 /// When it is polled after it was done.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes::{self, Receiving};
+///
+/// # futures::executor::block_on(async {
+/// let (mut sender, mut receiver) = spsc_bytes::channel(64);
+/// sender.try_send(b"bid").unwrap();
+/// let receiving: Receiving<'_> = receiver.recv();
+/// assert_eq!(*receiving.await.unwrap(), *b"bid");
+/// # });
+/// ```
 #[must_use = "a future does nothing until it is polled"]
 pub struct Receiving<'a> {
     receiver: Option<&'a mut Receiver>,

@@ -17,6 +17,12 @@ pub(crate) use sender::SendEnd;
 use ring::Producers;
 
 /// Bytes of the largest channel: 1 GiB.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes::CAPACITY_MAX;
+///
+/// assert_eq!(CAPACITY_MAX, 1 << 30);
+/// ```
 pub const CAPACITY_MAX: usize = ring::CAPACITY_MAX;
 
 /// The ends of a channel with a single sender, or with many.
@@ -39,6 +45,18 @@ pub(crate) fn many(capacity: usize) -> (SendEnd, Receiver) {
 }
 
 /// Why no message can be claimed or sent, now or ever.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes::{self, ClaimError};
+///
+/// # futures::executor::block_on(async {
+/// let (mut sender, receiver) = spsc_bytes::channel(64);
+/// let max = sender.len_max();
+/// assert_eq!(sender.send(&[0; 65]).await, Err(ClaimError::TooLarge { len: 65, max }));
+/// drop(receiver);
+/// assert_eq!(sender.send(b"bid").await, Err(ClaimError::Closed));
+/// # });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClaimError {
     /// Nobody will receive it.
@@ -61,6 +79,21 @@ impl fmt::Display for ClaimError {
 impl error::Error for ClaimError {}
 
 /// Why no message can be claimed or sent at once.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes;
+///
+/// let (mut sender, receiver) = spsc_bytes::channel(64);
+/// let error = loop {
+///     match sender.try_claim(8) {
+///         Ok(claim) => claim.commit(),
+///         Err(error) => break error,
+///     }
+/// };
+/// assert!(error.is_full() && !error.is_closed());
+/// drop(receiver);
+/// assert!(sender.try_claim(8).unwrap_err().is_closed());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TryClaimError {
     /// There is no room for a message of this length.

@@ -19,6 +19,17 @@ use super::{
 ///
 /// Dropping it drops the value, unsent, and gives up its place in the line. One that waits and is
 /// forgotten instead of dropped keeps its place in the line, and then one place in the channel.
+///
+/// ```
+/// use onbeat::channel::mpsc::{self, Sending};
+///
+/// # futures::executor::block_on(async {
+/// let (sender, mut receiver) = mpsc::channel(1);
+/// let sending: Sending<'_, u8> = sender.send(7);
+/// assert_eq!(sending.await, Ok(()));
+/// assert_eq!(receiver.try_recv(), Ok(7));
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending<'a, T> {
     producer: &'a Producer<T>,
@@ -73,6 +84,17 @@ impl<T> Drop for Sending<'_, T> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing.
+///
+/// ```
+/// use onbeat::channel::mpsc::{self, Receiving};
+///
+/// # futures::executor::block_on(async {
+/// let (sender, mut receiver) = mpsc::channel(1);
+/// let receiving: Receiving<'_, u8> = receiver.recv();
+/// sender.try_send(7).unwrap();
+/// assert_eq!(receiving.await, Some(7));
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Receiving<'a, T> {
     consumer: &'a mut Consumer<T>,
@@ -122,6 +144,19 @@ impl<T> Drop for Receiving<'_, T> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing: what it has received is in the vector, and then it is ready.
+///
+/// ```
+/// use onbeat::channel::mpsc::{self, ReceivingMany};
+///
+/// # futures::executor::block_on(async {
+/// let (sender, mut receiver) = mpsc::channel(2);
+/// sender.try_send(7).unwrap();
+/// let mut values = Vec::new();
+/// let receiving: ReceivingMany<'_, u8> = receiver.recv_many(&mut values, 2);
+/// assert_eq!(receiving.await, 1);
+/// assert_eq!(values, [7]);
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct ReceivingMany<'a, T> {
     one: Receiving<'a, T>,

@@ -16,6 +16,17 @@ use super::{
 /// # Cancellation
 ///
 /// Dropping it drops the value, unsent.
+///
+/// ```
+/// use onbeat::channel::spsc::{self, Sending};
+///
+/// # futures::executor::block_on(async {
+/// let (mut sender, mut receiver) = spsc::channel(1);
+/// let sending: Sending<'_, u8> = sender.send(7);
+/// assert_eq!(sending.await, Ok(()));
+/// assert_eq!(receiver.try_recv(), Ok(7));
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending<'a, T> {
     producer: &'a mut Producer<T>,
@@ -69,6 +80,17 @@ impl<T> Drop for Sending<'_, T> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing.
+///
+/// ```
+/// use onbeat::channel::spsc::{self, Receiving};
+///
+/// # futures::executor::block_on(async {
+/// let (mut sender, mut receiver) = spsc::channel(1);
+/// let receiving: Receiving<'_, u8> = receiver.recv();
+/// sender.try_send(7).unwrap();
+/// assert_eq!(receiving.await, Some(7));
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Receiving<'a, T> {
     consumer: &'a mut Consumer<T>,
@@ -118,6 +140,19 @@ impl<T> Drop for Receiving<'_, T> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing: what it has received is in the vector, and then it is ready.
+///
+/// ```
+/// use onbeat::channel::spsc::{self, ReceivingMany};
+///
+/// # futures::executor::block_on(async {
+/// let (mut sender, mut receiver) = spsc::channel(2);
+/// sender.try_send(7).unwrap();
+/// let mut values = Vec::new();
+/// let receiving: ReceivingMany<'_, u8> = receiver.recv_many(&mut values, 2);
+/// assert_eq!(receiving.await, 1);
+/// assert_eq!(values, [7]);
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct ReceivingMany<'a, T> {
     one: Receiving<'a, T>,
