@@ -100,6 +100,27 @@ where
 ///
 /// Clones of it may go into the children, which then start others. After the end of the scope a child that
 /// is started is dropped at once.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, scope};
+/// use std::cell::Cell;
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let started = &Cell::new(0);
+///     scope(async |s| {
+///         let inner = s.clone();
+///         s.branch(async move {
+///             started.set(started.get() + 1);
+///             let _child = inner.spawn(async { started.set(started.get() + 1) });
+///         });
+///         assert_eq!(s.rush([async { 7 }]).await, 7);
+///     })
+///     .await;
+///     assert_eq!(started.get(), 2);
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Scope<'env> {
     shared: Rc<Shared<'env>>,
@@ -212,6 +233,20 @@ impl fmt::Debug for Scope<'_> {
 
 /// Futures with the output `T` that can be started by [`Scope::rush`]: those of [`Children`] that live for
 /// `'env`.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, scope, scope::{RushChildren, Scope}};
+///
+/// async fn first<'env, T>(s: &Scope<'env>, children: impl RushChildren<'env, T>) -> T {
+///     s.rush(children).await
+/// }
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     assert_eq!(scope(async |s| first(&s, (async { 7 }, async { 8 })).await).await, 7);
+/// });
+/// ```
 pub trait RushChildren<'env, T>: Children {
     #[doc(hidden)]
     fn start(self, scope: &Scope<'env>, start: &Start<'_, T>);
@@ -275,6 +310,20 @@ rush_tuples!(A B C D E F G H I J K L);
 /// The handle of a child that was started with [`Scope::spawn`]: await it for the output.
 ///
 /// Dropping it lets the child go on; the scope waits for it.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, scope, scope::Child, yield_now};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(scope(async |s| {
+///     let child: Child<u32> = s.spawn(async { 7 });
+///     assert!(!child.is_finished());
+///     yield_now().await;
+///     assert!(child.is_finished());
+///     assert_eq!(child.await, 7);
+/// }));
+/// ```
 #[must_use = "a child goes on when its handle is dropped; `drop(child)` says that this is meant"]
 pub struct Child<T> {
     outcome: Rc<Outcome<T>>,
@@ -323,6 +372,16 @@ impl<T> Child<T> {
     /// # Cancellation
     ///
     /// Dropping the future lets the child go on.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, scope};
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(scope(async |s| {
+    ///     assert_eq!(s.spawn(async { 7 }).join().await.unwrap(), 7);
+    /// }));
+    /// ```
     pub async fn join(mut self) -> Result<T, JoinError> {
         let aborted = self.aborted.get();
         std::future::poll_fn(|cx| self.poll_output(cx)).await.ok_or(JoinError::Cancelled(
@@ -367,6 +426,17 @@ impl<T> fmt::Debug for Child<T> {
 /// # Cancellation
 ///
 /// Dropping it lets the children go on to the end of the scope; the output of the first is dropped with it.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, scope, scope::Rush};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(scope(async |s| {
+///     let rush: Rush<u32> = s.rush((std::future::pending(), async { 7 }));
+///     assert_eq!(rush.await, 7);
+/// }));
+/// ```
 #[must_use = "futures do nothing unless polled; `branch` starts what nobody awaits"]
 pub struct Rush<T> {
     outcome: Rc<Outcome<T>>,

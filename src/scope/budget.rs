@@ -55,6 +55,22 @@ pub fn budget(duration: Duration) -> Budget {
 /// later, also what other tasks use of it while the one that holds it waits for something else. Under the
 /// virtual clock, on which work takes no time, each checkpoint counts as a microsecond, so that two runs see
 /// the same and no loop holds a tick for ever.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{ClockMode, Runtime, budget, scope::Budget};
+/// use std::time::Duration;
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::builder(&mut world).clock(ClockMode::Virtual).build();
+/// rt.block_on(async {
+///     let mut budget: Budget = budget(Duration::from_micros(10));
+///     for _ in 0..30 {
+///         budget.checkpoint().await;
+///     }
+/// });
+/// assert_eq!(rt.stats().ticks, 3, "ten checkpoints of a microsecond a tick");
+/// ```
 #[derive(Debug)]
 pub struct Budget {
     allowed_ns: u64,
@@ -119,6 +135,21 @@ impl Budget {
 /// # Cancellation
 ///
 /// Dropping it gives up the place in the order; a budget that is spent stays so for this tick.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, budget, scope::Checkpoint};
+/// use std::time::Duration;
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.block_on(async {
+///     let mut spent = budget(Duration::ZERO);
+///     let checkpoint: Checkpoint<'_> = spent.checkpoint();
+///     checkpoint.await;
+/// });
+/// assert_eq!(rt.stats().ticks, 2);
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Checkpoint<'a> {

@@ -80,6 +80,13 @@ pin_project! {
     /// # Cancellation
     ///
     /// Dropping it drops the children and the outputs of those that have ended, top to bottom.
+    ///
+    /// ```
+    /// use onbeat::{join, scope::Join};
+    ///
+    /// let both: Join<(_, _)> = join((async { 3 }, async { "four" }));
+    /// assert_eq!(futures::executor::block_on(both), (3, "four"));
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct Join<C> where C: Children {
         #[pin]
@@ -94,6 +101,13 @@ pin_project! {
     /// # Cancellation
     ///
     /// Dropping it drops the children and the values of those that have ended, top to bottom.
+    ///
+    /// ```
+    /// use onbeat::{scope::TryJoin, try_join};
+    ///
+    /// let both: TryJoin<(_, _)> = try_join((async { Ok::<_, ()>(3) }, async { Ok("four") }));
+    /// assert_eq!(futures::executor::block_on(both), Ok((3, "four")));
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct TryJoin<C> where C: Children {
         #[pin]

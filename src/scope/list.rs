@@ -20,6 +20,18 @@ use super::unwound::Unwound;
 /// type.
 ///
 /// A tuple's futures lie in the future made of them. Each of an array or a `Vec` is boxed.
+///
+/// ```
+/// use onbeat::{race, scope::{Children, Race}};
+///
+/// async fn first<T, C: Children>(children: C) -> T
+/// where
+///     Race<C>: Future<Output = T>,
+/// {
+///     race(children).await
+/// }
+/// assert_eq!(futures::executor::block_on(first(vec![async { 7 }])), 7);
+/// ```
 pub trait Children: Sized {
     #[doc(hidden)]
     type List: List;

@@ -77,6 +77,13 @@ pin_project! {
     /// # Cancellation
     ///
     /// Dropping it drops the children, top to bottom.
+    ///
+    /// ```
+    /// use onbeat::{race, scope::Race};
+    ///
+    /// let first: Race<(_, _)> = race((std::future::pending(), async { 7 }));
+    /// assert_eq!(futures::executor::block_on(first), 7);
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct Race<C> where C: Children {
         #[pin]

@@ -60,6 +60,17 @@ where
 }
 
 /// The future of [`shield()`].
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, scope::Shield, shield};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let shielded: Shield<_> = shield(async { 7 });
+///     assert_eq!(shielded.await, 7);
+/// });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Shield<F>
 where
