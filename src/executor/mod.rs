@@ -102,6 +102,21 @@ pub enum OnTaskPanic {
 }
 
 /// What ended a task before it completed.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{CancelReason, JoinError, Runtime, spawn};
+/// use std::future::pending;
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// let task = rt.block_on(async { spawn(pending::<()>()) });
+/// drop(rt);
+/// let ended = Runtime::new(&mut world).block_on(task.join());
+/// let Err(JoinError::Cancelled(reason)) = ended else { unreachable!() };
+/// assert_eq!(reason, CancelReason::RuntimeGone);
+/// assert_eq!(reason.to_string(), "its runtime has gone");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum CancelReason {

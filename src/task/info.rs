@@ -15,6 +15,25 @@ use crate::{
 
 /// A task that has not ended, as it was when [`Runtime::tasks`](crate::Runtime::tasks) or
 /// [`Tasks::info`](crate::Tasks::info) was called.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{ClockMode, Runtime, TaskInfo, named, sleep, spawn};
+/// use std::{future::pending, time::Duration};
+///
+/// let mut world = World::new();
+/// let builder = Runtime::builder(&mut world).clock(ClockMode::Virtual);
+/// let mut rt = builder.task_details(true).build();
+/// rt.block_on(async {
+///     drop(named("feed").spawn(pending::<()>()));
+///     sleep(Duration::from_secs(2)).await;
+/// });
+/// let tasks: Vec<TaskInfo> = rt.tasks();
+/// let feed = &tasks[0];
+/// assert_eq!(feed.name, "feed");
+/// assert_eq!((feed.age, feed.polls), (Some(Duration::from_secs(2)), Some(1)));
+/// assert!(!feed.is_ready && feed.waits_for.is_none());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
@@ -66,6 +85,22 @@ impl TaskInfo {
 }
 
 /// What a task waits for.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{CancellationToken, Runtime, WaitsFor, spawn, yield_now};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::builder(&mut world).task_details(true).build();
+/// let token = CancellationToken::new();
+/// rt.block_on(async {
+///     drop(spawn(token.cancelled()));
+///     yield_now().await;
+/// });
+/// let waits_for = rt.tasks()[0].waits_for.unwrap();
+/// assert_eq!(waits_for, WaitsFor::Other("a cancellation"));
+/// assert_eq!(waits_for.to_string(), "a cancellation");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum WaitsFor {
@@ -104,6 +139,24 @@ pub fn named(name: impl Into<Cow<'static, str>>) -> Named {
 }
 
 /// A name for a task: see [`named`].
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Named, Runtime, named};
+/// use std::future::pending;
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::builder(&mut world).slab_bounded::<64>(4).build();
+/// rt.block_on(async {
+///     let feed: Named = named("feed");
+///     drop(feed.spawn(pending::<()>()));
+///     drop(named("book").spawn_boxed(pending::<()>()));
+///     drop(named(format!("orders {}", 1)).spawn_slab(pending::<()>()));
+/// });
+/// let mut names: Vec<_> = rt.tasks().into_iter().map(|task| task.name).collect();
+/// names.sort();
+/// assert_eq!(names, ["book", "feed", "orders 1"]);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a name spawns nothing by itself"]
 pub struct Named {

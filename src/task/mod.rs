@@ -73,6 +73,22 @@ where
 /// # Cancellation
 ///
 /// Dropping it does nothing.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, spawn, yield_now};
+/// use std::{cell::Cell, rc::Rc};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let seen = Rc::new(Cell::new(false));
+///     let other = seen.clone();
+///     drop(spawn(async move { other.set(true) }));
+///     assert!(!seen.get());
+///     yield_now().await;
+///     assert!(seen.get());
+/// });
+/// ```
 #[inline]
 pub fn yield_now() -> YieldNow {
     YieldNow { since: NOT_POLLED }
@@ -83,6 +99,17 @@ const NOT_POLLED: u64 = u64::MAX;
 const OUTSIDE: u64 = u64::MAX - 1;
 
 /// The future of [`yield_now`].
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, YieldNow, yield_now};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// let later: YieldNow = yield_now();
+/// rt.block_on(later);
+/// assert_eq!(rt.stats().ticks, 2);
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct YieldNow {
@@ -220,6 +247,20 @@ impl<T: 'static> JoinHandle<T> {
     }
 
     /// Whether the task has ended and its future has been dropped. True when the runtime has gone.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, spawn, yield_now};
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let task = spawn(async { 7 });
+    ///     assert!(!task.is_finished());
+    ///     yield_now().await;
+    ///     assert!(task.is_finished());
+    ///     assert_eq!(task.await, 7);
+    /// });
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.joined
@@ -330,6 +371,17 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// The future of [`JoinHandle::join`].
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Join, Runtime, spawn};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let end: Join<u32> = spawn(async { 7 }).join();
+///     assert_eq!(end.await.unwrap(), 7);
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Join<T> {
@@ -345,6 +397,19 @@ impl<T: 'static> Future for Join<T> {
 }
 
 /// Why a task gave no output.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{JoinError, Runtime, spawn};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let failing = spawn(async { panic!("out of cheese") });
+///     let error: JoinError = failing.join().await.unwrap_err();
+///     assert_eq!(error.panic_message(), Some("out of cheese"));
+///     assert_eq!(error.to_string(), "the task panicked: out of cheese");
+/// });
+/// ```
 pub enum JoinError {
     /// It panicked, with this payload.
     Panicked(Box<dyn Any + Send>),
