@@ -66,6 +66,18 @@ pin_project! {
     ///
     /// Dropping it drops the inner future, which may never have been polled, and takes the timer out of
     /// the wheel at once.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{After, Runtime, after_delay};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let later: After<_> = after_delay(Duration::from_micros(10), async { 7 });
+    ///     assert_eq!(later.await, 7);
+    /// });
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct After<F> {

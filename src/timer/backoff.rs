@@ -50,6 +50,23 @@ use crate::{clock::duration_ns, context};
 ///     assert_eq!(event_time() - start, Duration::from_millis(100 + 200 + 300 + 300));
 /// });
 /// ```
+///
+/// For a caller that waits by itself:
+///
+/// ```
+/// use onbeat::Backoff;
+/// use std::time::Duration;
+///
+/// let millis = Duration::from_millis;
+/// let mut backoff = Backoff::builder().max_retries(2).build();
+/// assert_eq!((backoff.current_delay(), backoff.remaining()), (millis(100), None));
+/// assert_eq!(backoff.next_delay(), Some(millis(100)));
+/// backoff.advance();
+/// assert_eq!((backoff.retries(), backoff.current_delay()), (2, millis(400)));
+/// assert!(backoff.is_exhausted());
+/// backoff.reset();
+/// assert_eq!(backoff.next_delay(), Some(millis(100)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Backoff {
     policy: BackoffBuilder,
@@ -220,6 +237,22 @@ impl Iterator for Backoff {
 }
 
 /// How a delay is spread, so that those who failed together do not come back together.
+///
+/// ```
+/// use onbeat::{Backoff, Jitter};
+/// use std::time::Duration;
+///
+/// let ms = Duration::from_millis(1);
+/// for (jitter, range) in [
+///     (Jitter::None, 100..=100),
+///     (Jitter::Full, 0..=100),
+///     (Jitter::Equal, 50..=100),
+///     (Jitter::Around(0.25), 75..=125),
+/// ] {
+///     let first = Backoff::builder().jitter(jitter).seed(7).build().next_delay().unwrap();
+///     assert!((*range.start() * ms..=*range.end() * ms).contains(&first));
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum Jitter {
     /// Not at all.
@@ -241,6 +274,33 @@ impl From<f64> for Jitter {
 }
 
 /// Sets a [`Backoff`] up. Made by [`Backoff::builder`].
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Backoff, ClockMode, Runtime, event_time};
+/// use std::time::Duration;
+///
+/// let millis = Duration::from_millis;
+/// let mut world = World::new();
+/// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+///     let builder = Backoff::builder()
+///         .initial(millis(10))
+///         .factor(3.0)
+///         .max_delay(millis(50))
+///         .max_retries(3)
+///         .jitter(0.0)
+///         .seed(7);
+///     let delays: Vec<_> = builder.clone().build().collect();
+///     assert_eq!(delays, [millis(10), millis(30), millis(50)]);
+///
+///     let mut limited = builder.clone().max_total(millis(25)).build();
+///     limited.wait("refused").await.unwrap();
+///     assert_eq!(limited.remaining(), Some(millis(15)));
+///
+///     let mut closed = builder.deadline(event_time()).build();
+///     assert!(closed.is_exhausted() && closed.next_delay().is_none());
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct BackoffBuilder {
@@ -397,6 +457,19 @@ impl SplitMix64 {
 }
 
 /// The retries or the time of a [`Backoff`] are used up. Holds the error of the last attempt.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Backoff, Exhausted, Runtime};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let mut backoff = Backoff::builder().max_retries(0).build();
+///     let error: Exhausted<&str> = backoff.wait("refused").await.unwrap_err();
+///     assert_eq!(error.0, "refused");
+///     assert_eq!(error.to_string(), "no retry is left: refused");
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Exhausted<E>(pub E);
 

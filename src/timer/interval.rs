@@ -103,6 +103,22 @@ pub enum MissedTickBehavior {
 /// A beat every period. Made by [`interval`] and [`interval_at`].
 ///
 /// It is a [`Stream`] of the instants that [`tick`](Self::tick) gives, and never ends.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{ClockMode, Interval, MissedTickBehavior, Runtime, interval};
+/// use std::{future::poll_fn, time::Duration};
+///
+/// let mut world = World::new();
+/// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+///     let mut beat: Interval = interval(Duration::from_millis(10));
+///     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+///     assert_eq!(beat.missed_tick_behavior(), MissedTickBehavior::Skip);
+///     let first = beat.tick().await;
+///     let second = poll_fn(|cx| beat.poll_tick(cx)).await;
+///     assert_eq!(second - first, beat.period());
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "an interval beats only while it is awaited"]
 pub struct Interval {

@@ -35,6 +35,19 @@ use crate::context;
 /// # Panics
 ///
 /// Outside a runtime.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, event_time, yield_now};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let now = event_time();
+///     assert_eq!(event_time(), now, "the time stands still in a turn");
+///     yield_now().await;
+///     assert!(event_time() > now);
+/// });
+/// ```
 #[track_caller]
 #[must_use]
 pub fn event_time() -> Instant {
@@ -48,6 +61,17 @@ pub fn event_time() -> Instant {
 /// # Panics
 ///
 /// Outside a runtime.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, event_time, precise_now};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let turn = event_time();
+///     assert!(precise_now() >= turn);
+/// });
+/// ```
 #[track_caller]
 #[must_use]
 pub fn precise_now() -> Instant {

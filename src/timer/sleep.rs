@@ -76,6 +76,23 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// # Cancellation
 ///
 /// Dropping it takes its timer out of the wheel at once.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{ClockMode, Runtime, Sleep, event_time, sleep};
+/// use std::time::Duration;
+///
+/// let second = Duration::from_secs(1);
+/// let mut world = World::new();
+/// Runtime::builder(&mut world).clock(ClockMode::Virtual).build().block_on(async {
+///     let start = event_time();
+///     let mut alarm: Sleep = sleep(60 * second);
+///     assert_eq!(alarm.deadline(), start + 60 * second);
+///     alarm.reset(start + second);
+///     (&mut alarm).await;
+///     assert_eq!(event_time(), start + second);
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {

@@ -66,6 +66,20 @@ pin_project! {
     /// # Cancellation
     ///
     /// Dropping it drops the inner future and takes the timer out of the wheel at once.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, Timeout, timeout};
+    /// use std::{future::{Ready, ready}, time::Duration};
+    ///
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     let mut limited: Timeout<Ready<u32>> = timeout(Duration::from_secs(1), ready(7));
+    ///     *limited.get_mut() = ready(8);
+    ///     assert_eq!(limited.get_ref().clone().into_inner(), 8);
+    ///     assert_eq!(limited.await, Ok(8));
+    /// });
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Timeout<F> {
@@ -122,6 +136,19 @@ impl<F: Future> Future for Timeout<F> {
 
 /// The time of a [`timeout`] has passed; the future it limited has been dropped or will be with the
 /// [`Timeout`].
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Elapsed, Runtime, timeout};
+/// use std::{future::pending, time::Duration};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let late: Result<(), Elapsed> = timeout(Duration::ZERO, pending()).await;
+///     let words = "the deadline passed before the future completed";
+///     assert_eq!(late.unwrap_err().to_string(), words);
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed(());
 

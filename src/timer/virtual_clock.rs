@@ -143,6 +143,25 @@ impl VirtualClock {
     }
 
     /// Whether time is paused.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{ClockMode, Runtime};
+    /// use std::time::Duration;
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::builder(&mut world).clock(ClockMode::Virtual).build();
+    /// let clock = rt.virtual_clock().unwrap();
+    /// assert_eq!((clock.is_paused(), clock.speed()), (false, f64::INFINITY));
+    /// clock.pause();
+    /// assert!(clock.is_paused());
+    /// clock.advance(Duration::from_secs(1));
+    /// assert_eq!(clock.remaining(), Duration::from_secs(1));
+    /// rt.tick().unwrap();
+    /// assert_eq!(clock.remaining(), Duration::ZERO);
+    /// clock.resume();
+    /// assert!(!clock.is_paused());
+    /// ```
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.time.is_paused()
