@@ -87,6 +87,24 @@ impl Watch for ResourceWatch {
 /// # Cancellation
 ///
 /// Dropping it loses nothing but the reference: one made later counts later changes only.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{ResChanged, Runtime, Tick, WorldCtx};
+///
+/// #[derive(Resource, Default)]
+/// struct Book(u32);
+///
+/// let mut world = World::new();
+/// world.init_resource::<Book>();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.schedule(Tick).add_systems(|mut book: ResMut<Book>| book.0 += 1);
+/// rt.block_on(async {
+///     let changed: ResChanged<Book> = WorldCtx::current().res_changed();
+///     changed.await;
+/// });
+/// assert_eq!(rt.stats().ticks, 1, "the system's write wakes the task in the same tick");
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct ResChanged<R> {
     ctx: WorldCtx,
@@ -190,6 +208,25 @@ impl<R> fmt::Debug for ResChanged<R> {
 /// # Cancellation
 ///
 /// As [`ResChanged`].
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{Runtime, Tick, UntilChanged, WorldCtx};
+///
+/// #[derive(Resource, Default)]
+/// struct Book(u32);
+///
+/// let mut world = World::new();
+/// world.init_resource::<Book>();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.schedule(Tick).add_systems(|mut book: ResMut<Book>| book.0 += 1);
+/// let seen = rt.block_on_busy(async {
+///     let deep = |book: &Book| (book.0 >= 3).then_some(book.0);
+///     let until: UntilChanged<Book, _> = WorldCtx::current().until_changed(deep);
+///     until.await
+/// });
+/// assert_eq!(seen, 3);
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct UntilChanged<R: Resource, F> {
     changed: ResChanged<R>,

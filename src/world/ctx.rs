@@ -75,6 +75,15 @@ impl WorldCtx {
     /// # Errors
     ///
     /// [`WorldError::OutsideTurn`].
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, WorldCtx, WorldError};
+    ///
+    /// assert_eq!(WorldCtx::try_current(), Err(WorldError::OutsideTurn));
+    /// let mut world = World::new();
+    /// Runtime::new(&mut world).block_on(async { assert!(WorldCtx::try_current().is_ok()) });
+    /// ```
     pub fn try_current() -> Result<Self, WorldError> {
         lend::current_id().map(Self::of).ok_or(WorldError::OutsideTurn)
     }
@@ -116,6 +125,17 @@ impl WorldCtx {
     /// # Panics
     ///
     /// As [`with_world`](Self::with_world).
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Runtime, WorldCtx};
+    ///
+    /// let mut world = World::new();
+    /// let id = world.id();
+    /// Runtime::new(&mut world).block_on(async {
+    ///     assert_eq!(WorldCtx::current().with_world_ref(|world| world.id()), id);
+    /// });
+    /// ```
     #[inline]
     #[track_caller]
     pub fn with_world_ref<R>(&self, f: impl FnOnce(&World) -> R) -> R {
@@ -301,6 +321,18 @@ pub(super) fn refused(error: WorldError) -> ! {
 }
 
 /// Why the World cannot be used here and now.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, WorldCtx, WorldError};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let ctx = WorldCtx::current();
+///     let error = ctx.with_world(|_| ctx.try_with_world(|_| ())).unwrap_err();
+///     assert!(matches!(error, WorldError::Taken(place) if place.file() == file!()));
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum WorldError {

@@ -53,6 +53,25 @@ impl WorldCtx {
 /// Of every method: [`AccessError::EntityGone`], and [`AccessError::World`] where
 /// [`WorldCtx::try_with_world`] gives an error; of those that name a component,
 /// [`AccessError::ComponentMissing`] as well. A closure is not called then.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{AccessError, EntityCtx, Runtime, WorldCtx};
+///
+/// #[derive(Component, Clone, Copy, Debug, PartialEq)]
+/// struct Quantity(u32);
+///
+/// let mut world = World::new();
+/// let order = world.spawn(Quantity(300)).id();
+/// Runtime::new(&mut world).block_on(async {
+///     let ctx = WorldCtx::current();
+///     let entity: EntityCtx = ctx.entity(order);
+///     assert_eq!((entity.id(), entity.world()), (order, ctx));
+///     assert_eq!(entity.copied(), Ok(Quantity(300)));
+///     entity.despawn().unwrap();
+///     assert_eq!(entity.copied::<Quantity>(), Err(AccessError::EntityGone(order)));
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntityCtx {
     pub(super) ctx: WorldCtx,
@@ -353,6 +372,23 @@ impl EntityCtx {
 }
 
 /// The entity is not there, or went while something was awaited on it.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{EntityGone, Runtime, WorldCtx};
+///
+/// #[derive(Component)]
+/// struct Filled;
+///
+/// let mut world = World::new();
+/// let order = world.spawn_empty().id();
+/// Runtime::new(&mut world).block_on(async {
+///     let order = WorldCtx::current().entity(order);
+///     let filled = order.inserted::<Filled>();
+///     order.despawn().unwrap();
+///     assert_eq!(filled.await.map(drop), Err(EntityGone { entity: order.id() }));
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntityGone {
     /// The entity that is meant.

@@ -41,6 +41,25 @@ use crate::context;
 /// # Cancellation
 ///
 /// Dropping it loses the event, if it came; one made later gets a later event.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{EntityOccurrence, Runtime, WorldCtx};
+///
+/// #[derive(EntityEvent, Clone, Debug, PartialEq)]
+/// struct Filled {
+///     entity: Entity,
+/// }
+///
+/// let mut world = World::new();
+/// let order = world.spawn_empty().id();
+/// Runtime::new(&mut world).block_on(async {
+///     let ctx = WorldCtx::current();
+///     let filled: EntityOccurrence<Filled> = ctx.entity(order).event();
+///     ctx.with_world(|world| world.trigger(Filled { entity: order }));
+///     assert_eq!(filled.await, Ok(Filled { entity: order }));
+/// });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct EntityOccurrence<T> {
     entity: Entity,
@@ -83,6 +102,21 @@ impl<T> fmt::Debug for EntityOccurrence<T> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing: one made later completes at once if the entity has gone.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Despawned, Runtime, WorldCtx};
+///
+/// let mut world = World::new();
+/// let order = world.spawn_empty().id();
+/// Runtime::new(&mut world).block_on(async {
+///     let order = WorldCtx::current().entity(order);
+///     let gone: Despawned = order.despawned();
+///     order.despawn().unwrap();
+///     gone.await;
+///     assert_eq!(order.exists(), Ok(false));
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Despawned {
@@ -152,6 +186,23 @@ impl<C: Component> Watch for ComponentWatch<C> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing but the reference: one made later counts later changes only.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{EntityChanged, Runtime, WorldCtx};
+///
+/// #[derive(Component)]
+/// struct Price(u32);
+///
+/// let mut world = World::new();
+/// let order = world.spawn(Price(100)).id();
+/// Runtime::new(&mut world).block_on(async {
+///     let order = WorldCtx::current().entity(order);
+///     let changed: EntityChanged<Price> = order.changed();
+///     order.get_mut(|mut price: Mut<Price>| price.0 += 1).unwrap();
+///     assert_eq!(changed.await.map(drop), Ok(()));
+/// });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct EntityChanged<C: Component> {
     at: EntityCtx,

@@ -130,6 +130,22 @@ impl<T> Drop for Subscription<T> {
 /// # Cancellation
 ///
 /// Dropping it loses the event, if it came; one made later gets a later event.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{Occurrence, Runtime, WorldCtx};
+///
+/// #[derive(Event, Clone, Debug, PartialEq)]
+/// struct Halted(u32);
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let ctx = WorldCtx::current();
+///     let halted: Occurrence<Halted> = ctx.event();
+///     ctx.with_world(|world| world.trigger(Halted(7)));
+///     assert_eq!(halted.await, Halted(7));
+/// });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Occurrence<T>(Subscription<T>);
 

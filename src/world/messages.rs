@@ -85,6 +85,25 @@ impl Error for Lagged {}
 /// # Cancellation
 ///
 /// Dropping it, or a future of its methods, loses nothing: a message counts as read when it is given out.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{MessageReceiver, Runtime, WorldCtx};
+///
+/// #[derive(Message, Clone, Debug, PartialEq)]
+/// struct Fill(u32);
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let ctx = WorldCtx::current();
+///     let mut first: MessageReceiver<Fill> = ctx.messages();
+///     let mut second = ctx.messages::<Fill>();
+///     ctx.write_message(Fill(7)).unwrap();
+///     ctx.write_message(Fill(8)).unwrap();
+///     assert_eq!((first.recv().await, first.recv().await), (Ok(Fill(7)), Ok(Fill(8))));
+///     assert_eq!(second.recv_with(|fill| fill.0).await, Ok(7));
+/// });
+/// ```
 pub struct MessageReceiver<M: Message> {
     ctx: WorldCtx,
     runtime: u64,
@@ -302,6 +321,23 @@ impl<M: Message> fmt::Debug for MessageReceiver<M> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{Recv, Runtime, WorldCtx};
+///
+/// #[derive(Message, Clone, Debug, PartialEq)]
+/// struct Fill(u32);
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let ctx = WorldCtx::current();
+///     let mut fills = ctx.messages();
+///     ctx.write_message(Fill(7)).unwrap();
+///     let next: Recv<'_, Fill> = fills.recv();
+///     assert_eq!(next.await, Ok(Fill(7)));
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Recv<'a, M: Message> {
@@ -327,6 +363,23 @@ impl<M: Message> Drop for Recv<'_, M> {
 /// # Cancellation
 ///
 /// Dropping it loses nothing.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat::{RecvWith, Runtime, WorldCtx};
+///
+/// #[derive(Message)]
+/// struct Fill(u32);
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let ctx = WorldCtx::current();
+///     let mut fills = ctx.messages();
+///     ctx.write_message(Fill(7)).unwrap();
+///     let next: RecvWith<'_, Fill, _> = fills.recv_with(|fill: &Fill| fill.0);
+///     assert_eq!(next.await, Ok(7));
+/// });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct RecvWith<'a, M: Message, F> {
     receiver: &'a mut MessageReceiver<M>,

@@ -168,6 +168,21 @@ fn why_not_there(world: &World, label: InternedScheduleLabel) -> ScheduleError {
 }
 
 /// Why a schedule was not run. See [`WorldCtx::run_schedule`].
+///
+/// ```
+/// use bevy_ecs::{prelude::*, schedule::ScheduleLabel};
+/// use onbeat::{Runtime, ScheduleError, WorldCtx};
+///
+/// #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
+/// struct Close;
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let error = WorldCtx::current().run_schedule(Close).unwrap_err();
+///     assert!(matches!(error, ScheduleError::Missing(_)));
+///     assert!(error.to_string().contains("Close"));
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ScheduleError {

@@ -118,6 +118,19 @@ impl Drop for StageEntry {
 /// # Cancellation
 ///
 /// Dropping it gives up the place in the order.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{BeforeStage, Runtime, Tick, WorldCtx};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.block_on(async {
+///     let before: BeforeStage = WorldCtx::current().at(Tick);
+///     before.await;
+/// });
+/// assert_eq!(rt.stats().ticks, 1);
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct BeforeStage(StageEntry);
 

@@ -70,6 +70,17 @@ impl<F: FnMut(&mut World) -> Option<T>, T> Condition for Test<F, T> {
 /// # Cancellation
 ///
 /// Dropping it drops the condition, which is not asked again.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, Tick, Until, WorldCtx};
+///
+/// let mut world = World::new();
+/// Runtime::new(&mut world).block_on(async {
+///     let until: Until<_, u32> = WorldCtx::current().until(Tick, |_: &mut World| Some(7));
+///     assert_eq!(until.await, 7);
+/// });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Until<F, T> {
     entry: StageEntry,

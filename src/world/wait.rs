@@ -114,6 +114,19 @@ impl TickWaits {
 /// # Cancellation
 ///
 /// Dropping it gives up the place in the order.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{NextTick, Runtime, WorldCtx};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.block_on(async {
+///     let next: NextTick = WorldCtx::current().next_tick();
+///     next.await;
+/// });
+/// assert_eq!(rt.stats().ticks, 2);
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct NextTick {
@@ -173,6 +186,19 @@ impl Drop for NextTick {
 /// # Cancellation
 ///
 /// Dropping it gives up the place in the order.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, Ticks, WorldCtx};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.block_on(async {
+///     let later: Ticks = WorldCtx::current().ticks(2);
+///     later.await;
+/// });
+/// assert_eq!(rt.stats().ticks, 3);
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Ticks(Wanted);

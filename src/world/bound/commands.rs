@@ -225,6 +225,18 @@ impl EntityTasks for EntityWorldMut<'_> {
 }
 
 /// Why no task was started where the World was at hand.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{EntityTasks, SpawnTaskError};
+///
+/// let mut world = World::new();
+/// let mut entity = world.spawn_empty();
+/// let id = entity.id();
+/// let error = entity.spawn_task(|_| async {}).map(drop).unwrap_err();
+/// assert_eq!(error, SpawnTaskError::NoRuntime { entity: Some(id) });
+/// assert!(error.to_string().contains("no onbeat runtime is running on this World"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SpawnTaskError {
