@@ -67,6 +67,15 @@ impl CancellationToken {
     }
 
     /// The same as [`child`](Self::child).
+    ///
+    /// ```
+    /// use onbeat::CancellationToken;
+    ///
+    /// let session = CancellationToken::new();
+    /// let order = session.child_token();
+    /// session.cancel();
+    /// assert!(order.is_cancelled());
+    /// ```
     #[must_use]
     pub fn child_token(&self) -> Self {
         self.child()
@@ -117,6 +126,15 @@ impl CancellationToken {
     /// # Cancellation
     ///
     /// Dropping the future takes its waker out of the token, and loses nothing.
+    ///
+    /// ```
+    /// use onbeat::CancellationToken;
+    ///
+    /// let token = CancellationToken::new();
+    /// let cancelled = token.clone().cancelled_owned();
+    /// token.cancel();
+    /// futures::executor::block_on(cancelled);
+    /// ```
     pub fn cancelled_owned(self) -> Cancelled {
         self.cancelled()
     }
@@ -154,11 +172,30 @@ impl CancellationToken {
     /// # Cancellation
     ///
     /// As there.
+    ///
+    /// ```
+    /// use onbeat::CancellationToken;
+    ///
+    /// let token = CancellationToken::new();
+    /// let running = token.clone().run_until_cancelled_owned(std::future::pending::<()>());
+    /// token.cancel();
+    /// assert_eq!(futures::executor::block_on(running), None);
+    /// ```
     pub fn run_until_cancelled_owned<F: Future>(self, future: F) -> RunUntilCancelled<F> {
         self.run_until_cancelled(future)
     }
 
     /// A guard that cancels the token when it is dropped, also by a panic.
+    ///
+    /// ```
+    /// use onbeat::CancellationToken;
+    ///
+    /// let token = CancellationToken::new();
+    /// let guard = token.clone().drop_guard();
+    /// assert!(!token.is_cancelled());
+    /// drop(guard);
+    /// assert!(token.is_cancelled());
+    /// ```
     pub fn drop_guard(self) -> DropGuard {
         DropGuard { token: Some(self) }
     }
@@ -189,6 +226,15 @@ impl fmt::Debug for CancellationToken {
 /// # Cancellation
 ///
 /// Dropping it takes its waker out of the token, and loses nothing.
+///
+/// ```
+/// use onbeat::{CancellationToken, Cancelled};
+///
+/// let token = CancellationToken::new();
+/// let cancelled: Cancelled = token.cancelled();
+/// std::thread::spawn(move || token.cancel());
+/// futures::executor::block_on(cancelled);
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Cancelled {
     node: Arc<Node>,
@@ -266,6 +312,14 @@ pin_project! {
     /// # Cancellation
     ///
     /// Dropping it drops the inner future, and takes its waker out of the token.
+    ///
+    /// ```
+    /// use onbeat::{CancellationToken, RunUntilCancelled};
+    ///
+    /// let token = CancellationToken::new();
+    /// let running: RunUntilCancelled<_> = token.run_until_cancelled(async { 7 });
+    /// assert_eq!(futures::executor::block_on(running), Some(7));
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct RunUntilCancelled<F> {

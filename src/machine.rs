@@ -10,6 +10,18 @@ use std::{fmt, io};
 /// An option of the builder that the operating system refused. The program runs without it.
 ///
 /// See [`Runtime::refusals`](crate::Runtime::refusals).
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::Runtime;
+///
+/// let mut world = World::new();
+/// let rt = Runtime::builder(&mut world).pin_to_core(1_000_000).build();
+/// let refusal = &rt.refusals()[0];
+/// assert_eq!(refusal.option(), "pin_to_core");
+/// let words = format!("pin_to_core was refused: {}", refusal.reason());
+/// assert_eq!(refusal.to_string(), words);
+/// ```
 #[derive(Debug)]
 pub struct Refusal {
     option: &'static str,

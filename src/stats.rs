@@ -12,9 +12,28 @@ use std::{
 use bevy_ecs::resource::Resource;
 
 /// How often the durations of a tick's phases are measured: one tick in so many.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, SAMPLE_INTERVAL};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// for _ in 0..2 * SAMPLE_INTERVAL {
+///     rt.tick().unwrap();
+/// }
+/// assert_eq!(rt.stats().ticks_sampled, 2);
+/// ```
 pub const SAMPLE_INTERVAL: u64 = 64;
 
 /// A part of the tick, in the order of the loop contract.
+///
+/// ```
+/// use onbeat::Phase;
+///
+/// let last = Phase::ALL[4];
+/// assert_eq!(last, Phase::End);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Phase {
@@ -36,6 +55,19 @@ impl Phase {
 }
 
 /// The measured durations of one phase.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Phase, PhaseDuration, Runtime, SAMPLE_INTERVAL};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// for _ in 0..SAMPLE_INTERVAL {
+///     rt.tick().unwrap();
+/// }
+/// let PhaseDuration { total, longest } = rt.stats().phase(Phase::Stages);
+/// assert!(total >= longest);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PhaseDuration {
     /// The sum over the measured ticks.
@@ -45,6 +77,19 @@ pub struct PhaseDuration {
 }
 
 /// A copy of the loop's counters. All count from the runtime's beginning.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Phase, Runtime, sleep};
+/// use std::time::Duration;
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// rt.block_on(async { sleep(Duration::from_micros(10)).await });
+/// let stats = rt.stats();
+/// assert_eq!((stats.timers_fired, stats.task_panics), (1, 0));
+/// assert!(stats.phase(Phase::Tasks).total >= stats.phase(Phase::Tasks).longest);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {

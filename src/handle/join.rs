@@ -123,6 +123,20 @@ impl<F: Future> Future for Replying<F> {
 /// # Cancellation
 ///
 /// Dropping it changes nothing for what was asked; the result is dropped on the runtime's thread.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{RemoteJoin, Runtime};
+///
+/// let mut world = World::new();
+/// let mut rt = Runtime::new(&mut world);
+/// let entities: RemoteJoin<usize> =
+///     rt.handle().run_with_world(|world| world.entities().len() as usize).unwrap();
+/// assert!(!entities.is_finished());
+/// rt.tick().unwrap();
+/// assert!(entities.is_finished());
+/// assert!(entities.wait().is_ok());
+/// ```
 #[must_use = "what was asked for happens anyway; `drop` says that nobody waits for it"]
 pub struct RemoteJoin<T> {
     shared: Arc<Shared<T>>,

@@ -130,6 +130,26 @@ impl Handle {
     }
 
     /// Asks for another turn. With the default pacing that is another tick.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::{Handle, Runtime, Tick, WorldCtx};
+    ///
+    /// let mut world = World::new();
+    /// let mut rt = Runtime::new(&mut world);
+    /// rt.block_on(async {
+    ///     let handle = Handle::current();
+    ///     std::thread::spawn(move || handle.wake());
+    ///     let mut asked = 0;
+    ///     let second_time = move |_: &mut World| {
+    ///         asked += 1;
+    ///         (asked == 2).then_some(())
+    ///     };
+    ///     // Nothing but the wake starts the tick in which this is asked again.
+    ///     WorldCtx::current().until(Tick, second_time).await;
+    /// });
+    /// assert_eq!(rt.stats().ticks, 2);
+    /// ```
     pub fn wake(&self) {
         self.remote().wake();
     }
@@ -140,6 +160,18 @@ impl Handle {
     }
 
     /// Whether the runtime has gone.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let rt = Runtime::new(&mut world);
+    /// let handle = rt.handle();
+    /// assert!(!handle.is_closed());
+    /// drop(rt);
+    /// assert!(handle.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.remote().is_closed()
@@ -153,6 +185,16 @@ impl fmt::Debug for Handle {
 }
 
 /// The runtime has gone: the closure that it did not take.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, RuntimeGone};
+///
+/// let mut world = World::new();
+/// let handle = Runtime::new(&mut world).handle();
+/// let RuntimeGone(make) = handle.spawn_with(|| async { 7 }).unwrap_err();
+/// assert_eq!(futures::executor::block_on(make()), 7, "the closure is given back");
+/// ```
 pub struct RuntimeGone<F>(pub F);
 
 impl<F> fmt::Debug for RuntimeGone<F> {

@@ -89,6 +89,17 @@ impl ShutdownHandle {
     }
 
     /// The same as [`shutdown`](Self::shutdown).
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let handle = Runtime::new(&mut world).shutdown_handle();
+    /// assert!(!handle.is_shutdown());
+    /// handle.trigger();
+    /// assert!(handle.is_shutdown());
+    /// ```
     pub fn trigger(&self) {
         self.shutdown();
     }
@@ -173,6 +184,18 @@ impl ShutdownSignal {
     }
 
     /// Whether the runtime was asked to stop.
+    ///
+    /// ```
+    /// use bevy_ecs::world::World;
+    /// use onbeat::Runtime;
+    ///
+    /// let mut world = World::new();
+    /// let handle = Runtime::new(&mut world).shutdown_handle();
+    /// let signal = handle.signal();
+    /// assert!(!signal.is_shutdown());
+    /// handle.shutdown();
+    /// assert!(signal.is_shutdown());
+    /// ```
     #[must_use]
     pub fn is_shutdown(&self) -> bool {
         self.shared.is_asked()
