@@ -32,11 +32,21 @@
 //! - [`Runtime`]: make one over a `World`, add systems with [`Runtime::schedule`], drive it with
 //!   [`Runtime::block_on`] (sleeps when there is nothing to do), [`Runtime::block_on_busy`] (never
 //!   sleeps) or [`Runtime::tick`] (one tick, for tests and for loops of your own);
-//! - [`spawn_boxed`] and [`JoinHandle`]; [`WorldCtx`] inside a task; [`mod@scope`]: several futures in one task;
+//! - [`spawn`](spawn()) and [`JoinHandle`]. `spawn` takes memory where it finds some; [`spawn_boxed`] has memory
+//!   of its own for each task, and [`spawn_slab`] takes a slot of a slab that
+//!   [`RuntimeBuilder::slab_bounded`] has allocated before;
+//! - [`WorldCtx`] inside a task: the World at once, and what can be awaited of it; [`mod@scope`]: several
+//!   futures in one task;
 //! - [`spawn_on`]: a task that ends with its entity; systems start tasks through [`TaskCommands`] and
 //!   [`EntityTaskCommands`], and see them through [`Tasks`];
-//! - [`sleep`](sleep()), [`timeout`](timeout()), [`interval`](interval()), [`Backoff`]; [`net`]; [`channel`];
-//!   [`CancellationToken`]; [`ShutdownSignal`], and [`Runtime::shutdown_quiesce`] before the end.
+//! - [`Handle`]: what other threads ask for; [`channel`]s between tasks and between threads;
+//! - [`sleep`](sleep()), [`timeout`](timeout()), [`interval`](interval()), [`Backoff`]; sockets are in [`net`];
+//! - [`Pacing`]: when a tick starts; [`Idle`]: what the thread does until then;
+//!   [`RuntimeBuilder::fixed_step`]: a stage with steps of its own; [`RuntimeBuilder::poller`]: a closure for
+//!   what the operating system does not announce;
+//! - [`ClockMode::Virtual`] and [`VirtualClock`]: tests and backtests, in which nothing sleeps;
+//! - [`CancellationToken`]; [`ShutdownSignal`], and [`Runtime::shutdown_quiesce`] before the end;
+//! - [`Runtime::stats`] and [`Runtime::tasks`]: what the loop has done, and what still runs.
 //!
 //! # The tick
 //!
@@ -49,21 +59,22 @@
 //!
 //! 1. **wait** until there is something to do, then **freeze the clock**: one timestamp for the whole turn
 //!    ([`event_time`]). The tick number rises here;
-//! 2. **events**: readiness of sockets and wakes of other threads become wakes here. The operating system
-//!    is asked in every turn that found nothing ready, and otherwise after `event_interval` turns or
-//!    10 us, whichever comes first. Then what other threads asked of the runtime through a [`Handle`]
-//!    happens, in the order in which it was asked, 256 closures at most. Last, pollers
-//!    ([`RuntimeBuilder::poller`]) are called;
+//! 2. **events**: readiness of sockets and wakes of other threads become wakes here, of the latter 4,096 at
+//!    most. Where there are sockets, the operating system is asked for events in every turn that found
+//!    nothing ready, and otherwise after `event_interval` turns or 10 us, whichever comes first. Then what
+//!    other threads asked of the runtime through a [`Handle`] happens, in the order in which it was asked,
+//!    256 closures at most. Last, pollers ([`RuntimeBuilder::poller`]) are called;
 //! 3. **ready tasks**: first those that awaited this tick ([`WorldCtx::next_tick`]), in order of call;
 //!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle` polls) is
 //!    spent. What the budget cuts off comes first in the next turn;
 //! 4. **timers** registered before this turn and due at the frozen time, in the order of (deadline,
-//!    registration), 256 of them at most, the others in the next turn; then rounds;
+//!    registration), 256 of them at most, the others in the next turn; then rounds, with as many polls as
+//!    timers fired if the budget has fewer left;
 //! 5. **each stage** in order: the loop looks at what is awaited here ([`WorldCtx::at`],
 //!    [`WorldCtx::until`], messages, changes) and polls those whom that woke, whatever the budget; then
-//!    one round of the other tasks that are ready (with a budget of its own), the stage's systems, and
-//!    the reaper, which drops the futures of aborted tasks where the World may be used; for a stage of
-//!    fixed steps ([`RuntimeBuilder::fixed_step`]) that as often as steps are due, or not at all. After the
+//!    one round of the other tasks that are ready (`tasks_per_cycle` of them at most), the stage's systems, and
+//!    the reaper, which drops the futures of aborted tasks where the World may be used, as after each
+//!    poll; for a stage of fixed steps ([`RuntimeBuilder::fixed_step`]) that as often as steps are due, or not at all. After the
 //!    last stage a look and a round more: what its systems woke acts, and writes, in this tick;
 //! 6. **end of tick**: message buffers turn over, unless a stage of fixed steps has not run since they
 //!    last did; removal trackers are cleared, change ticks checked, statistics written.
@@ -71,7 +82,8 @@
 //! When a tick starts is its [`Pacing`]: on events (as [`Runtime::block_on`] does), back to back (as
 //! [`Runtime::block_on_busy`] does), at a fixed rate, or on events within two bounds. Where ticks wait for
 //! the time, whatever happens in between is handled at once all the same, in a *turn between ticks*:
-//! steps 1 to 4, which belong to the tick before. Only stages wait for the beat. Fixed-rate ticks start at
+//! steps 1 to 4, and a look and a round as after the last stage. It belongs to the tick before. Only stages
+//! wait for the beat. Fixed-rate ticks start at
 //! `t0 + k * period` (`t0` is the start of the first tick of a `block_on`) and do not drift; each has the
 //! time for which it was due and the time at which it started ([`TickTime`]). How the thread waits is its
 //! [`Idle`] strategy. [`Runtime::tick`] never waits.
@@ -82,10 +94,12 @@
 //! # The frame rules
 //!
 //! The tick number changes when a tick begins; a turn between ticks belongs to the tick before it. A waiter
-//! of `next_tick` keeps a parked loop going: the next tick starts at once, or at the next beat; and so does
-//! a task behind the mark: the next turn starts at once. Whoever waits for a timer, a socket, a channel or
-//! another thread lets it sleep; and so does a task that has ended, whoever on this thread still wakes it.
-//! A wake from another thread is a turn, whatever has become of its task.
+//! of `next_tick`, `ticks`, `at` or `next` keeps a parked loop going: the next tick starts at once, or at the
+//! next beat. So does a system through [`TickRequest`], and so does a task behind the mark: the next turn
+//! starts at once. Whoever waits for a timer, a socket, a channel, another thread, or for a stage of fixed
+//! steps whose step is not due, lets it sleep; so does who waits for a message, a change, an event or
+//! `until`, which are looked at in every tick that happens; and so does a task that has ended, whoever on
+//! this thread still wakes it. A wake from another thread is a turn, whatever has become of its task.
 //!
 //! | awaited in a task | resumes |
 //! |---|---|
@@ -94,7 +108,7 @@
 //! | [`next_tick()`](WorldCtx::next_tick) | in the first round of the next tick, ahead of other ready tasks, in order of call |
 //! | anything woken by a timer, or by a task in steps 3 and 4 | in this turn, as far as the budget goes |
 //! | anything woken by a system | before the next stage, or after the last one, in this tick |
-//! | anything woken by a task in step 5 | before the next stage if there is one, else in the next tick |
+//! | anything woken by a task in step 5 | before the next stage if there is one, else in the next turn |
 //!
 //! The rest cell by cell, for two stages, `First` and `Last`. A waker acts in tick T: a timer fires, or
 //! readiness and wakes of other threads are seen, before the stages; so does a task; a system and an observer
@@ -133,6 +147,10 @@
 //! that is counted ([`ExternalWork`], [`Handle`], sockets) holds virtual time still. A program that can
 //! never go on, that makes no progress, or that another thread wakes without being counted, ends with an
 //! error that names its tasks ([`TickError`]).
+//!
+//! # Coming from nexus-async-rt
+//!
+#![doc = include_str!("from_nexus.md")]
 //!
 //! # Features
 //!
