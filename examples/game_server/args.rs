@@ -10,8 +10,8 @@ use clap::Parser;
 /// one receives what the player wants and writes it into the player's components, at once and between
 /// frames; the other waits for the end of each frame and sends the snapshot that a system has made. When
 /// a player leaves, or is silent for half a second, the entity is despawned, and its tasks end with it.
-/// Some players ask for more speed than there is, and some leave at half-time. It prints how late frames
-/// started, what was sent, and where the players ended up.
+/// Some players ask for more speed than there is, and some leave at half-time. It prints a line each second,
+/// and at the end how late frames started, what was sent, and where the players ended up.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "game_server", version, after_help = EXAMPLES)]
 pub(crate) struct Args {

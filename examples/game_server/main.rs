@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     };
     match play(&args) {
         Ok((report, heard)) => {
-            let printed = print(&args, &report, &heard, &mut io::stdout().lock());
+            let printed = print(&report, &heard, &mut io::stdout().lock());
             let all_played = heard.iter().all(|heard| heard.saw_itself > 0);
             if printed.is_ok() && all_played { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -61,8 +61,14 @@ fn main() -> ExitCode {
 
 /// One game: what the server reports, and what each player heard.
 fn play(args: &Args) -> io::Result<(Report, Vec<Heard>)> {
-    let lobby = UdpSocket::bind(args.bind)?;
+    let lobby = UdpSocket::bind(args.bind).map_err(|error| {
+        let advice = "give --bind an address of this machine, with port 0 for any that is free";
+        io::Error::new(error.kind(), format!("{} cannot be bound: {error}; {advice}", args.bind))
+    })?;
     let addr = lobby.local_addr()?;
+    // Where nobody reads, the game is played all the same.
+    let Args { players, hertz, seconds, .. } = args;
+    let _ = writeln!(io::stdout(), "{players} players at {hertz} Hz for {seconds} s, at {addr}");
     let players = thread::spawn({
         let args = args.clone();
         move || clients::play(addr, &args)
@@ -74,12 +80,11 @@ fn play(args: &Args) -> io::Result<(Report, Vec<Heard>)> {
     Ok((report.ok_or_else(|| io::Error::other("the server ended before the game"))?, heard))
 }
 
-fn print(args: &Args, report: &Report, heard: &[Heard], out: &mut impl Write) -> io::Result<()> {
+fn print(report: &Report, heard: &[Heard], out: &mut impl Write) -> io::Result<()> {
     let us = |quantile: f64| report.lateness_ns.value_at_quantile(quantile) as f64 / 1e3;
     let snapshots: u64 = heard.iter().map(|heard| heard.snapshots).sum();
     let (joined, present) = (report.traffic.joined, report.positions.len());
     let traffic = &report.traffic;
-    writeln!(out, "{} players at {} Hz for {} s", args.players, args.hertz, args.seconds)?;
     writeln!(
         out,
         "  frames     {}, {} beats missed, {} steps of the simulation",

@@ -2,9 +2,8 @@
 
 use std::{
     collections::HashMap,
-    io,
+    io::{self, Write},
     net::SocketAddr,
-    pin::pin,
     rc::{Rc, Weak},
     sync::mpsc::Sender,
     time::Duration,
@@ -13,10 +12,9 @@ use std::{
 use bevy_app::prelude::*;
 use bevy_ecs::prelude::*;
 use bevy_time::TimePlugin;
-use futures::future::select;
 use onbeat::{
-    AccessError, EntityCtx, Idle, OnbeatPlugin, Pacing, WorldCtx, net::UdpSocket, spawn_boxed,
-    timeout,
+    AccessError, EntityCtx, Idle, OnbeatPlugin, Pacing, WorldCtx, interval, net::UdpSocket,
+    spawn_on, timeout,
 };
 
 use crate::{
@@ -43,7 +41,11 @@ pub(crate) fn app(args: &Args, lobby: std::net::UdpSocket, report: Sender<Report
     let lasts = Duration::from_secs(args.seconds.into());
     let mut app = App::new();
     app.add_plugins((
-        on_beat.pacing(Pacing::hertz(hertz)).options(move |runtime| runtime.idle(idle)),
+        on_beat
+            // Without a reader the game goes on.
+            .task(|| async { drop(say_how_it_goes().await) })
+            .pacing(Pacing::hertz(hertz))
+            .options(move |runtime| runtime.idle(idle)),
         TimePlugin,
         GamePlugin { hertz, lasts, report },
     ));
@@ -79,21 +81,30 @@ async fn welcome_players(lobby: io::Result<UdpSocket>) -> io::Result<()> {
     }
 }
 
-/// Makes the player's entity, and binds the player's tasks to it.
+/// Makes the player's entity, and two tasks that end with it.
 fn admit(number: u16, socket: Rc<UdpSocket>) -> Result<(), AccessError> {
     let ctx = WorldCtx::current();
-    let player = ctx.entity(ctx.with_world(|world| world.spawn(Player { number }).id()));
+    let player = ctx.with_world(|world| world.spawn(Player { number }).id());
     ctx.res_mut(|mut traffic: Mut<Traffic>| traffic.joined += 1)?;
-    while_there(player, listen(player, socket.clone()));
-    while_there(player, tell(socket));
+    drop(spawn_on(player, |player| listen(player, socket.clone())));
+    drop(spawn_on(player, |_| tell(socket)));
     Ok(())
 }
 
-/// Runs `work` until it is done or the entity is despawned.
-fn while_there(entity: EntityCtx, work: impl Future<Output = Result<(), AccessError>> + 'static) {
-    drop(spawn_boxed(async move {
-        select(pin!(entity.despawned()), pin!(work)).await;
-    }));
+/// Prints a line each second, for as long as there is somebody to read it.
+async fn say_how_it_goes() -> io::Result<()> {
+    let mut beat = interval(Duration::from_secs(1));
+    beat.tick().await;
+    for second in 1.. {
+        beat.tick().await;
+        let Ok(Traffic { joined, left, inputs, snapshots, .. }) = WorldCtx::current().get() else {
+            break;
+        };
+        let there = joined - left;
+        let line = format!("{there} players, {inputs} inputs, {snapshots} snapshots");
+        writeln!(io::stdout(), "{second:4} s: {line}")?;
+    }
+    Ok(())
 }
 
 /// Writes into the player's components what the player sends, as soon as it is there. Whoever leaves, or is
