@@ -92,13 +92,14 @@ fn idle_turn_does_not_walk_timers() {
     }
     let before = full.stats();
 
-    // The least of several rounds is what the machine's other work disturbs least.
+    // To look at each sleeper takes a thousand times as long as not to. The least of many short rounds is
+    // one that nothing else disturbed.
     let (mut empty_min, mut full_min) = (Duration::MAX, Duration::MAX);
-    for _ in 0..5 {
-        empty_min = empty_min.min(time_of(20_000, &mut empty));
-        full_min = full_min.min(time_of(20_000, &mut full));
+    for _ in 0..100 {
+        empty_min = empty_min.min(time_of(100, &mut empty));
+        full_min = full_min.min(time_of(100, &mut full));
     }
-    assert!(full_min < 5 * empty_min, "{full_min:?} with sleepers, {empty_min:?} without");
+    assert!(full_min < 20 * empty_min, "{full_min:?} with sleepers, {empty_min:?} without");
     let after = full.stats();
     assert_eq!((after.polls, after.timers_fired), (before.polls, 0), "nobody was due");
     assert_eq!(full.task_count() as u64, SLEEPERS);

@@ -5,7 +5,7 @@ mod common;
 use std::{cell::Cell, rc::Rc, sync::mpsc, time::Duration};
 
 use bevy_ecs::prelude::*;
-use common::{Bell, Drops, LIMIT_SECONDS, log, logged, panic_message, watchdog};
+use common::{Bell, Drops, LIMIT_SECONDS, log, logged, panic_message, until_parked, watchdog};
 use onbeat::{
     ClockMode, Idle, Pacing, Polled, Runtime, RuntimeBuilder, Tick, TickTime, WorldCtx, event_time,
     precise_now, sleep, spawn_boxed,
@@ -97,19 +97,19 @@ fn a_poller_keeps_a_loop_from_parking_and_its_work_begins_a_tick() {
 
 #[test]
 fn a_loop_whose_pollers_all_allow_it_parks() {
-    fn parks(may_park: [bool; 2]) -> bool {
+    fn parks<F: Future>(may_park: [bool; 2], future: impl FnOnce() -> F) -> u64 {
         let mut world = World::new();
         let [first, second] = may_park.map(|may_park| Polled { did: 0, may_park });
         let builder = Runtime::builder(&mut world).poller(move || first);
         let mut rt = builder.poller(move || second).build();
-        rt.block_on(async { sleep(2 * MS).await });
-        rt.stats().parks > 0
+        rt.block_on(async { future().await });
+        rt.stats().parks
     }
     let _guard = watchdog(LIMIT_SECONDS);
-    assert!(!parks([false, false]));
-    assert!(!parks([false, true]));
-    assert!(!parks([true, false]));
-    assert!(parks([true, true]));
+    for may_park in [[false, false], [false, true], [true, false]] {
+        assert_eq!(parks(may_park, || sleep(2 * MS)), 0, "{may_park:?}");
+    }
+    assert_eq!(parks([true, true], until_parked), 1);
 }
 
 #[test]

@@ -2,11 +2,7 @@
 
 mod common;
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bevy_ecs::prelude::*;
 use common::{Bell, LIMIT_SECONDS, log, logged, panic_message, watchdog};
@@ -23,13 +19,11 @@ fn runtime(world: &mut World) -> Runtime<'_> {
 fn an_hour_passes_at_once() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();
-    let began = Instant::now();
     runtime(&mut world).block_on(async {
         let before = event_time();
         sleep(Duration::from_secs(3600)).await;
         assert_eq!(event_time() - before, Duration::from_secs(3600));
     });
-    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

@@ -171,6 +171,23 @@ impl Bell {
     }
 }
 
+/// Waits until this runtime's thread parks: only then does another thread wake it. Under a runtime that
+/// does not park this never ends.
+pub(crate) async fn until_parked() {
+    let stats = WorldCtx::current().with_world_ref(|world| world.resource::<TickStats>().clone());
+    let parks = stats.get().parks;
+    let bell = Bell::default();
+    let (rung, ringer) = (bell.rung(), bell);
+    let thread = thread::spawn(move || {
+        while stats.get().parks == parks {
+            thread::yield_now();
+        }
+        ringer.ring();
+    });
+    rung.await;
+    thread.join().unwrap();
+}
+
 /// Something whose drop is counted.
 pub(crate) struct Drops(Rc<Cell<usize>>);
 
