@@ -9,7 +9,10 @@ use super::{
     tick::{Failure, FrameLoop},
     virtually::Onward,
 };
-use crate::context::Core;
+use crate::{context::Core, timer::wheel::IsDue};
+
+/// Entries of the wheel that are moved ahead each time before the thread waits.
+const WHEEL_MOVES: usize = 1_024;
 
 /// What lies nearer than this is waited for by reading the clock alone: a look at mio, or a sleep, might
 /// end after it.
@@ -173,10 +176,15 @@ impl FrameLoop {
         if core.clock.is_virtual() {
             return timers.first_deadline();
         }
-        timers.advance(now_ns, usize::MAX);
+        timers.prepare(now_ns, WHEEL_MOVES);
         match timers.next_deadline() {
-            // The bound of a timer that has gone: with none due, the next is later.
-            Some(next_ns) if next_ns <= now_ns && !timers.has_due(now_ns) => timers.next_deadline(),
+            // It may be the bound of a timer that has gone.
+            Some(next_ns) if next_ns <= now_ns => match timers.has_due(now_ns) {
+                IsDue::Yes => Some(next_ns),
+                IsDue::No => timers.next_deadline(),
+                // No turn, but no long wait either.
+                IsDue::Unknown => Some(now_ns + 1),
+            },
             next_ns => next_ns,
         }
     }

@@ -8,9 +8,8 @@
 //! Appending a key that is later than all before it keeps a list sorted, which covers equal deadlines and
 //! equal durations; anything else marks it unsorted until it is empty again.
 //!
-//! *Arrival*: equal deadlines are linked in the order of their registration. The wheel keeps
-//! them in one list and its spare bank, and moves lists from the head; so an equal deadline is
-//! appended without a look at the serials.
+//! *Newest*: [`Lists::link`] takes the timer that was registered last, so an equal deadline is appended
+//! without a look at the serials. [`Lists::relink`], which takes any, compares it with the tail.
 //!
 //! *Vacancy*: an entry without a timer has the serial [`VACANT`], which no timer gets, and in the
 //! place of its deadline the index of the next vacant entry: the link of a fired entry is far
@@ -18,6 +17,9 @@
 
 /// Lists in a bank: one for each bit of its occupancy bitmap.
 const SLOTS: usize = 64;
+/// A power of two, so that the index of a list needs no check.
+const BANKS: usize = 16;
+const SENTINELS: usize = BANKS * SLOTS;
 const VACANT: u64 = u64::MAX;
 /// The end of the chain of vacant entries.
 const NONE: u32 = u32::MAX;
@@ -69,36 +71,37 @@ struct Span {
     latest_ns: u64,
 }
 
-impl Span {
-    const EMPTY: Self = Self { earliest_ns: u64::MAX, latest_ns: 0 };
+/// What is known of 64 lists, a bit each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bank {
+    occupied: u64,
+    /// A subset of the occupied ones.
+    unsorted: u64,
 }
 
-/// A slab of entries and `BANKS` times 64 lists of them.
+/// A slab of entries and 16 banks of 64 lists of them.
 #[derive(Debug)]
-pub(super) struct Lists<T, const BANKS: usize> {
+pub(super) struct Lists<T> {
     entries: Vec<Entry<T>>,
     /// The first vacant entry.
     vacant: u32,
     len: usize,
     /// The sentinels, then one for each entry.
     links: Vec<Link>,
-    spans: Box<[Span]>,
-    occupied: [u64; BANKS],
-    unsorted: [u64; BANKS],
+    /// Read of occupied lists only.
+    spans: Box<[Span; SENTINELS]>,
+    banks: [Bank; BANKS],
 }
 
-impl<T, const BANKS: usize> Lists<T, BANKS> {
-    const SENTINELS: usize = BANKS * SLOTS;
-
+impl<T> Lists<T> {
     pub(super) fn new() -> Self {
         Self {
             entries: Vec::new(),
             vacant: NONE,
             len: 0,
-            links: Self::sentinels().collect(),
-            spans: vec![Span::EMPTY; Self::SENTINELS].into_boxed_slice(),
-            occupied: [0; BANKS],
-            unsorted: [0; BANKS],
+            links: sentinels().collect(),
+            spans: Box::new([Span { earliest_ns: 0, latest_ns: 0 }; SENTINELS]),
+            banks: [Bank::default(); BANKS],
         }
     }
 
@@ -133,7 +136,7 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         assert!(link < DEFERRED, "a wheel holds fewer than 2^32 timers");
         self.links.push(Link { next: NONE, prev: NEAR });
         self.entries.push(Entry { deadline_ns, serial, payload: Some(payload) });
-        link - Self::SENTINELS as u32
+        link - SENTINELS as u32
     }
 
     /// Makes an entry whose key nothing holds vacant, and returns its payload.
@@ -156,21 +159,24 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
     /// What holds the key of a live entry.
     #[inline]
     pub(super) fn place(&self, index: u32) -> Place {
-        match self.links[Self::link_of(index)].prev {
-            NEAR => Place::Near,
-            DEFERRED => Place::Deferred,
-            _ => Place::Listed,
+        let prev = self.links[link_of(index)].prev;
+        if prev < DEFERRED {
+            Place::Listed
+        } else if prev == NEAR {
+            Place::Near
+        } else {
+            Place::Deferred
         }
     }
 
     /// Notes that the heap holds the key.
     pub(super) fn set_near(&mut self, index: u32) {
-        self.links[Self::link_of(index)].prev = NEAR;
+        self.links[link_of(index)].prev = NEAR;
     }
 
     /// Notes that the key is put aside.
     pub(super) fn set_deferred(&mut self, index: u32) {
-        self.links[Self::link_of(index)].prev = DEFERRED;
+        self.links[link_of(index)].prev = DEFERRED;
     }
 
     /// Gives an entry whose key nothing holds a new one.
@@ -187,13 +193,13 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
     /// Which slots of a bank hold entries.
     #[inline]
     pub(super) fn occupied(&self, bank: u8) -> u64 {
-        self.occupied[bank as usize]
+        self.banks[bank as usize % BANKS].occupied
     }
 
     /// Which slots of a bank are not *sorted*; a subset of the occupied ones.
     #[inline]
     pub(super) fn unsorted(&self, bank: u8) -> u64 {
-        self.unsorted[bank as usize]
+        self.banks[bank as usize % BANKS].unsorted
     }
 
     #[inline]
@@ -211,32 +217,43 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
         self.head(bank, slot).map(|key| key.deadline_ns)
     }
 
-    /// Puts an entry whose key nothing holds into this list.
+    /// Puts an entry whose key nothing holds into this list. Its serial is the highest there is.
     #[inline(always)]
     pub(super) fn link(&mut self, index: u32, deadline_ns: u64, bank: u8, slot: u8) {
-        let bit = 1 << slot;
         let sentinel = sentinel(bank, slot);
-        let (occupied, unsorted) = (self.occupied[bank as usize], self.unsorted[bank as usize]);
-        let span = if occupied & bit == 0 { Span::EMPTY } else { self.spans[sentinel] };
-        let unsorts = u64::from(deadline_ns < span.latest_ns) << slot;
+        let bits = &mut self.banks[bank as usize % BANKS];
+        // All ones if the list is empty: a branch on that would be mispredicted wherever timers are few.
+        let empty = (bits.occupied >> (slot & 63) & 1).wrapping_sub(1);
+        let span = &mut self.spans[sentinel];
+        let latest_ns = span.latest_ns & !empty;
+        span.earliest_ns = (span.earliest_ns | empty).min(deadline_ns);
+        span.latest_ns = latest_ns.max(deadline_ns);
+        bits.occupied |= 1 << (slot & 63);
+        bits.unsorted |= u64::from(deadline_ns < latest_ns) << (slot & 63);
         debug_assert!(
-            occupied & bit == 0
-                || (unsorted | unsorts) & bit != 0
+            empty != 0
+                || self.unsorted(bank) >> slot & 1 != 0
                 || self.key_of(self.links[sentinel].prev) < self.key(index),
-            "equal deadlines arrive in order"
+            "a list is sorted, or says that it is not"
         );
-        self.spans[sentinel] = Span {
-            earliest_ns: span.earliest_ns.min(deadline_ns),
-            latest_ns: span.latest_ns.max(deadline_ns),
-        };
-        self.occupied[bank as usize] = occupied | bit;
-        self.unsorted[bank as usize] = unsorted | unsorts;
         self.link_before(index, sentinel);
+    }
+
+    /// As `link`, for an entry of any serial.
+    pub(super) fn relink(&mut self, index: u32, deadline_ns: u64, bank: u8, slot: u8) {
+        let sentinel = sentinel(bank, slot);
+        if self.occupied(bank) >> slot & 1 != 0
+            && self.spans[sentinel].latest_ns == deadline_ns
+            && self.key(index) < self.key_of(self.links[sentinel].prev)
+        {
+            self.banks[bank as usize % BANKS].unsorted |= 1 << slot;
+        }
+        self.link(index, deadline_ns, bank, slot);
     }
 
     #[inline(always)]
     fn link_before(&mut self, index: u32, next: usize) {
-        let link = Self::link_of(index);
+        let link = link_of(index);
         let prev = self.links[next].prev;
         self.links[link] = Link { next: next as u32, prev };
         self.links[prev as usize].next = link as u32;
@@ -246,15 +263,15 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
     /// Takes an entry out of its list. Nothing holds its key then.
     #[inline]
     pub(super) fn unlink(&mut self, index: u32) {
-        let Link { next, prev } = self.links[Self::link_of(index)];
+        let Link { next, prev } = self.links[link_of(index)];
         self.links[prev as usize].next = next;
         self.links[next as usize].prev = prev;
         // Only the sentinel of an emptied list can be both neighbours. A branch on that would be
         // mispredicted wherever timers are few, so the other case clears no bit of any bank.
-        let bank = (next as usize / SLOTS).min(BANKS - 1);
-        let emptied = u64::from(next == prev) << (next as usize % SLOTS);
-        self.occupied[bank] &= !emptied;
-        self.unsorted[bank] &= !emptied;
+        let bits = &mut self.banks[next as usize / SLOTS % BANKS];
+        let kept = !(u64::from(next == prev) << (next as usize % SLOTS));
+        bits.occupied &= kept;
+        bits.unsorted &= kept;
     }
 
     /// Takes the head out of a list.
@@ -266,21 +283,12 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
 
     /// Empties everything; returns the payloads in no particular order.
     pub(super) fn drain(&mut self) -> Vec<T> {
-        self.occupied = [0; BANKS];
-        self.unsorted = [0; BANKS];
+        self.banks = [Bank::default(); BANKS];
         self.vacant = NONE;
         self.len = 0;
         self.links.clear();
-        self.links.extend(Self::sentinels());
+        self.links.extend(sentinels());
         self.entries.drain(..).filter_map(|entry| entry.payload).collect()
-    }
-
-    fn sentinels() -> impl Iterator<Item = Link> {
-        (0..Self::SENTINELS as u32).map(|own| Link { next: own, prev: own })
-    }
-
-    fn link_of(index: u32) -> usize {
-        Self::SENTINELS + index as usize
     }
 
     #[inline]
@@ -292,10 +300,18 @@ impl<T, const BANKS: usize> Lists<T, BANKS> {
     /// The key of the entry that this link belongs to.
     #[inline]
     fn key_of(&self, link: u32) -> Key {
-        self.key(link - Self::SENTINELS as u32)
+        self.key(link - SENTINELS as u32)
     }
 }
 
+fn sentinels() -> impl Iterator<Item = Link> {
+    (0..SENTINELS as u32).map(|own| Link { next: own, prev: own })
+}
+
 fn sentinel(bank: u8, slot: u8) -> usize {
-    bank as usize * SLOTS + slot as usize
+    bank as usize % BANKS * SLOTS + slot as usize % SLOTS
+}
+
+fn link_of(index: u32) -> usize {
+    SENTINELS + index as usize
 }

@@ -15,15 +15,20 @@
 //!
 //! Only the second kind costs time in proportion to the slot, so it is done ahead: in each
 //! [`Wheel::advance`] a budget of entries of the next unsorted slot of each level is moved to a
-//! spare bank, which takes the place of the level below when the slot is entered.
+//! spare bank, which takes the place of the level below when the slot is entered. What is not done by
+//! then is *given out* under a budget of its own, so a thread that comes late to a slot of 100,000 finds
+//! its first timer some turns later, and no turn in between is longer than another.
 //!
 //! Invariants, by name:
 //!
-//! - *Ahead of position*: a listed entry is later than `position`, or in a run.
+//! - *Ahead of position*: a listed entry is later than `position`, in a run, or in the list that is given
+//!   out.
 //! - *Run*: bit `k` of `runs` means that the list of level `k` in whose slot `position` lies is
 //!   sorted and being fired. Nothing is ever linked into a slot that `position` lies in.
+//! - *Giving out*: `giving` is the level of an unsorted list in whose slot `position` lies, if there is
+//!   one. Until it is empty nothing is entered, and only what is earlier than all in it is fired.
 //! - *Lower bounds*: `earliest_ns` is at most every live deadline; `slots_from_ns` is at most the
-//!   start of every occupied slot that is not a run.
+//!   start of every occupied slot that has not been entered.
 #![forbid(unsafe_code)]
 
 mod lists;
@@ -44,8 +49,6 @@ const TICK_BITS: u32 = 16;
 const LEVEL_BITS: u32 = 6;
 /// `TICK_BITS + LEVELS * LEVEL_BITS` is 64.
 const LEVELS: usize = 8;
-/// One bank for each level, and a spare one for each level but the highest.
-const BANKS: usize = 2 * LEVELS - 1;
 /// Deadlines less than this after a slot's start go to the heap when the slot is moved ahead:
 /// once the slot has begun there is too little time to move them again under a budget.
 const NEAR_NS: u64 = 1 << 20;
@@ -54,6 +57,8 @@ const NEAR_NS: u64 = 1 << 20;
 const LEAD_NS: u64 = 1 << 24;
 /// The slot of a level that has nothing moved ahead.
 const NO_SLOT: u8 = u8::MAX;
+/// What may be given out before the first `advance`.
+const FIRST_BUDGET: usize = 256;
 
 /// The first registration number.
 const FIRST_SERIAL: NonZeroU64 = NonZeroU64::MIN;
@@ -72,7 +77,7 @@ pub(crate) struct TimerId {
 /// Timers with a payload, fired in the order (deadline, registration).
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
-    lists: Lists<T, BANKS>,
+    lists: Lists<T>,
     near: Near,
     deferred: Deferred,
     next_serial: NonZeroU64,
@@ -83,7 +88,9 @@ pub(crate) struct Wheel<T> {
     slots_from_ns: u64,
     /// Before this time `advance` has nothing to do.
     attend_ns: u64,
-    /// The bank of each level.
+    /// How many entries may be given out until `advance` allows more.
+    left: usize,
+    /// The bank of each level; one more for each level but the lowest is spare.
     level_bank: [u8; LEVELS],
     /// The bank that a slot of level `k` is moved ahead to; level 0 has none.
     ahead_bank: [u8; LEVELS],
@@ -91,6 +98,20 @@ pub(crate) struct Wheel<T> {
     ahead_slot: [u8; LEVELS],
     /// Levels with a *run*. The bit may outlive the last entry of the run.
     runs: u8,
+    /// See *giving out*. It may outlive the last entry of the list.
+    giving: Option<u8>,
+    /// Entries that were moved to another list or to the heap.
+    #[cfg(test)]
+    moved: usize,
+}
+
+/// Whether a timer is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IsDue {
+    Yes,
+    No,
+    /// More entries have to be moved before it is known: `advance` or `prepare` allows it.
+    Unknown,
 }
 
 /// A slot that has not been entered.
@@ -117,7 +138,11 @@ impl<T> Wheel<T> {
             level_bank: banks(0),
             ahead_bank: banks(LEVELS - 1),
             ahead_slot: [NO_SLOT; LEVELS],
+            left: FIRST_BUDGET,
             runs: 0,
+            giving: None,
+            #[cfg(test)]
+            moved: 0,
         }
     }
 
@@ -139,8 +164,7 @@ impl<T> Wheel<T> {
     pub(crate) fn insert(&mut self, deadline_ns: u64, payload: T) -> TimerId {
         let serial = self.take_serial();
         let index = self.lists.allocate(deadline_ns, serial.get(), payload);
-        self.earliest_ns = self.earliest_ns.min(deadline_ns);
-        self.place(index, deadline_ns);
+        self.place_newest(index, deadline_ns);
         TimerId { index, serial }
     }
 
@@ -150,13 +174,17 @@ impl<T> Wheel<T> {
             return None;
         }
         let place = self.lists.place(id.index);
-        if place == Place::Listed {
-            self.lists.unlink(id.index);
-        }
-        let payload = self.lists.release(id.index);
         if place != Place::Listed {
-            self.bury(place);
+            return self.cancel_key(id.index, place);
         }
+        self.lists.unlink(id.index);
+        self.lists.release(id.index)
+    }
+
+    #[inline(never)]
+    fn cancel_key(&mut self, index: u32, place: Place) -> Option<T> {
+        let payload = self.lists.release(index);
+        self.bury(place);
         payload
     }
 
@@ -186,30 +214,41 @@ impl<T> Wheel<T> {
         if place != Place::Listed {
             self.bury(place);
         }
-        self.earliest_ns = self.earliest_ns.min(deadline_ns);
-        self.place(id.index, deadline_ns);
+        self.place_newest(id.index, deadline_ns);
         Some(TimerId { index: id.index, serial })
     }
 
-    /// Follows the time, and moves up to `budget` entries ahead of need.
+    /// Follows the time, moves up to `budget` entries ahead of need, and allows as many to be given out
+    /// until the next call.
     ///
-    /// One compare when there is nothing to do. What is due is never left to this: `pop_due`
-    /// finds it whatever the budget was. A budget of `usize::MAX` also moves what starts too late
-    /// to be moved yet, which makes `next_deadline` tighter before a long wait.
+    /// One compare when there is nothing to do.
     pub(crate) fn advance(&mut self, now_ns: u64, budget: usize) {
-        if now_ns < self.attend_ns && budget != usize::MAX {
-            return;
+        if now_ns >= self.attend_ns {
+            self.move_on(now_ns, budget, |lead_ns| now_ns.saturating_add(lead_ns));
         }
-        let left = self.move_ahead(now_ns, budget);
+    }
+
+    /// As `advance`, for a wait: also moves what starts too late to be moved yet. It is done while the
+    /// thread has time, and makes `next_deadline` tighter.
+    pub(crate) fn prepare(&mut self, now_ns: u64, budget: usize) {
+        self.move_on(now_ns, budget, |_| u64::MAX);
+    }
+
+    fn move_on(&mut self, now_ns: u64, budget: usize, horizon_ns: impl Fn(u64) -> u64) {
+        self.left = budget;
+        self.give_out();
+        let left = self.move_ahead(self.left, horizon_ns);
         self.follow(now_ns);
         self.attend_ns = if left == 0 { now_ns } else { tick_end(now_ns) };
+        self.left = budget;
     }
 
     /// Takes out the first timer in the order (deadline, registration) that is due and was
     /// registered before the mark.
     ///
     /// Due timers registered at or after the mark stay, and are found in their order by a call
-    /// with a later mark. One compare when nothing is due.
+    /// with a later mark. `None` says that none is due, or that the first cannot be known before the next
+    /// `advance`. One compare when nothing is due.
     pub(crate) fn pop_due(&mut self, now_ns: u64, registered_before: u64) -> Option<T> {
         if now_ns < self.earliest_ns {
             return None;
@@ -237,7 +276,8 @@ impl<T> Wheel<T> {
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let entered = self.first_entered().map(|(key, _)| key.deadline_ns);
         let listed = self.first_slot().and_then(|slot| self.slot_bound(slot));
-        [entered, listed, self.deferred.deadline_ns_min()].into_iter().flatten().min()
+        let deferred_ns = self.deferred.deadline_ns_min();
+        [entered, self.given_from_ns(), listed, deferred_ns].into_iter().flatten().min()
     }
 
     /// The earliest deadline; `None` without timers.
@@ -245,14 +285,24 @@ impl<T> Wheel<T> {
     /// For a clock that goes there next: `position` may run ahead of the time up to that deadline.
     pub(crate) fn first_deadline(&mut self) -> Option<u64> {
         self.restore_deferred();
-        self.enter_until(u64::MAX).map(|(key, _)| key.deadline_ns)
+        let left = std::mem::replace(&mut self.left, usize::MAX);
+        let first = self.enter_until(u64::MAX);
+        self.left = left;
+        first.map(|(key, _)| key.deadline_ns)
     }
 
     /// Whether a timer is due, whenever it was registered. If none is, `next_deadline` is later than this
     /// time.
-    pub(crate) fn has_due(&mut self, now_ns: u64) -> bool {
+    pub(crate) fn has_due(&mut self, now_ns: u64) -> IsDue {
         self.restore_deferred();
-        self.enter_until(now_ns).is_some_and(|(key, _)| key.deadline_ns <= now_ns)
+        let first = self.enter_until(now_ns).map(|(key, _)| key.deadline_ns);
+        if first.is_some_and(|first_ns| first_ns <= now_ns) {
+            IsDue::Yes
+        } else if self.given_from_ns().is_some() && self.listed_from_ns() <= now_ns {
+            IsDue::Unknown
+        } else {
+            IsDue::No
+        }
     }
 
     /// Takes out every timer, in no particular order. All identities are dead afterwards.
@@ -260,6 +310,7 @@ impl<T> Wheel<T> {
         self.near.clear();
         self.deferred.take();
         self.runs = 0;
+        self.giving = None;
         self.earliest_ns = u64::MAX;
         self.slots_from_ns = u64::MAX;
         self.lists.drain()
@@ -268,22 +319,36 @@ impl<T> Wheel<T> {
     /// A registration number that no timer gets: something that differs from all else in this wheel.
     pub(crate) fn take_serial(&mut self) -> NonZeroU64 {
         let serial = self.next_serial;
-        self.next_serial = serial.saturating_add(1);
+        self.next_serial = serial.checked_add(1).expect("five centuries of one a nanosecond");
         serial
     }
 
-    /// Links an entry that is nowhere by its distance from `position`.
+    /// Puts the timer that was registered last where it belongs, and keeps the *lower bounds*.
     #[inline(always)]
-    fn place(&mut self, index: u32, deadline_ns: u64) {
-        let difference = (deadline_ns ^ self.position_ns) >> TICK_BITS;
-        if difference == 0 || deadline_ns < self.position_ns {
-            self.place_near(index);
-            return;
+    fn place_newest(&mut self, index: u32, deadline_ns: u64) {
+        if deadline_ns < self.earliest_ns {
+            self.earliest_ns = deadline_ns;
         }
-        let level = (difference.ilog2() / LEVEL_BITS) as usize;
-        let slot = slot_at(level, deadline_ns);
-        self.slots_from_ns = self.slots_from_ns.min(slot_floor(level, deadline_ns));
-        self.lists.link(index, deadline_ns, self.level_bank[level], slot);
+        match self.place_of(deadline_ns) {
+            None => self.place_near(index),
+            Some((bank, slot)) => self.lists.link(index, deadline_ns, bank, slot),
+        }
+    }
+
+    /// The bank and the slot for a deadline, by its distance from `position`; `None` is the heap.
+    #[inline(always)]
+    fn place_of(&mut self, deadline_ns: u64) -> Option<(u8, u8)> {
+        let (tick, position) = (deadline_ns >> TICK_BITS, self.position_ns >> TICK_BITS);
+        if tick <= position {
+            return None;
+        }
+        let level = ((tick ^ position).ilog2() / LEVEL_BITS) as usize;
+        // A slot that starts before `slots_from_ns` ends before it, too: one around both would be the one
+        // that `position` lies in.
+        if deadline_ns <= self.slots_from_ns {
+            self.slots_from_ns = slot_floor(level, deadline_ns);
+        }
+        Some((self.level_bank[level], slot_at(level, deadline_ns)))
     }
 
     #[inline(never)]
@@ -314,21 +379,33 @@ impl<T> Wheel<T> {
     }
 
     /// Enters the slots that may hold a deadline at or before this time and before all that is entered.
-    /// The first key of all up to this time is what it returns, if it is due.
+    /// The first key of all up to this time is what it returns, if it is due and known.
     fn enter_until(&mut self, now_ns: u64) -> Option<(Key, Place)> {
         loop {
             let first = self.first_entered();
             let bound_ns = first.map_or(u64::MAX, |(key, _)| key.deadline_ns).min(now_ns);
-            if self.slots_from_ns > bound_ns {
+            if self.listed_from_ns() > bound_ns {
                 return first;
             }
             let slot = self.first_slot();
             self.slots_from_ns = slot.map_or(u64::MAX, |slot| slot.start_ns);
-            let Some(slot) = slot.filter(|slot| slot.start_ns <= bound_ns) else {
-                return first;
-            };
-            self.enter(slot);
+            let slot = slot.filter(|slot| slot.start_ns <= bound_ns);
+            match (self.given_from_ns(), slot) {
+                (None, Some(slot)) => self.enter(slot, bound_ns),
+                (Some(from_ns), slot) if slot.is_some() || from_ns <= bound_ns => {
+                    if !self.give_out() {
+                        let listed_ns = self.listed_from_ns();
+                        return self.first_entered().filter(|(key, _)| key.deadline_ns < listed_ns);
+                    }
+                }
+                _ => return first,
+            }
         }
+    }
+
+    /// A lower bound of the deadlines in lists that are not runs.
+    fn listed_from_ns(&self) -> u64 {
+        self.given_from_ns().map_or(self.slots_from_ns, |from_ns| from_ns.min(self.slots_from_ns))
     }
 
     /// The first key of the heap and the runs, and where it is.
@@ -369,10 +446,11 @@ impl<T> Wheel<T> {
         Slot { level, slot, start_ns }
     }
 
-    /// Occupied slots of a level without its run.
+    /// Occupied slots of a level without the one in which `position` lies.
     fn not_entered(&self, level: usize) -> u64 {
-        let run = u64::from(self.runs >> level & 1) << slot_at(level, self.position_ns);
-        self.lists.occupied(self.level_bank[level]) & !run
+        let entered = self.runs >> level & 1 != 0 || self.giving == Some(level as u8);
+        let entered = u64::from(entered) << slot_at(level, self.position_ns);
+        self.lists.occupied(self.level_bank[level]) & !entered
     }
 
     fn has_ahead(&self, level: usize) -> bool {
@@ -390,33 +468,73 @@ impl<T> Wheel<T> {
         listed.into_iter().chain(ahead.flatten()).min()
     }
 
-    /// Moves `position` to the start of the first slot, which is due. All levels below are
+    /// Moves `position` into the first slot, which starts at or before the bound. All levels below are
     /// empty, and the runs up to this level are exhausted: their deadlines come before.
-    fn enter(&mut self, Slot { level, slot, start_ns }: Slot) {
+    fn enter(&mut self, Slot { level, slot, start_ns }: Slot, bound_ns: u64) {
+        let bank = self.level_bank[level];
+        let is_sorted = self.lists.unsorted(bank) >> slot & 1 == 0;
         self.position_ns = start_ns;
         self.runs &= !(((2u16 << level) - 1) as u8);
         if self.ahead_slot[level] == slot {
             std::mem::swap(&mut self.level_bank[level - 1], &mut self.ahead_bank[level]);
             self.ahead_slot[level] = NO_SLOT;
+        } else if !is_sorted && let Some(from_ns) = self.lists.bound_ns(bank, slot) {
+            // Those that are close together go to the heap at once, not level by level.
+            self.position_ns = tick_start(from_ns.min(bound_ns)).max(start_ns);
         }
-        self.slots_from_ns = start_ns;
-        let bank = self.level_bank[level];
-        if self.lists.unsorted(bank) >> slot & 1 == 0 {
-            self.runs |= 1 << level;
-            return;
-        }
-        while let Some(key) = self.lists.pop_front(bank, slot) {
-            if level == 0 {
-                self.place_near(key.index);
-            } else {
-                self.place(key.index, key.deadline_ns);
+        self.slots_from_ns = self.position_ns;
+        self.giving = (!is_sorted).then_some(level as u8);
+        self.runs |= u8::from(is_sorted) << level;
+    }
+
+    /// The list that is given out, as its bank and slot.
+    fn given(&self) -> Option<(u8, u8)> {
+        let level = usize::from(self.giving?);
+        Some((self.level_bank[level], slot_at(level, self.position_ns)))
+    }
+
+    /// A lower bound of the deadlines in the list that is given out.
+    fn given_from_ns(&self) -> Option<u64> {
+        let (bank, slot) = self.given()?;
+        self.lists.bound_ns(bank, slot)
+    }
+
+    /// Moves entries of the list that is given out to lower levels and to the heap, as many as are allowed.
+    /// Whether none is left.
+    fn give_out(&mut self) -> bool {
+        let Some((bank, slot)) = self.given() else { return true };
+        while self.left > 0 {
+            let Some(key) = self.lists.pop_front(bank, slot) else {
+                self.giving = None;
+                return true;
+            };
+            self.left -= 1;
+            // The next `advance` has something to do: it allows more.
+            self.attend_ns = 0;
+            self.count_moved();
+            match self.place_of(key.deadline_ns) {
+                None => self.place_near(key.index),
+                Some((bank, slot)) => self.lists.relink(key.index, key.deadline_ns, bank, slot),
             }
+        }
+        self.lists.head(bank, slot).is_none()
+    }
+
+    #[inline(always)]
+    fn count_moved(&mut self) {
+        #[cfg(test)]
+        {
+            self.moved += 1;
         }
     }
 
     /// Moves `position` up to this time as far as that costs nothing, so that new timers go to
     /// the lowest level that can hold them, and the next slots can be moved ahead.
     fn follow(&mut self, now_ns: u64) {
+        if self.given_from_ns().is_some() {
+            return;
+        }
+        self.giving = None;
         let target_ns = tick_start(now_ns);
         while let Some(slot) = self.first_slot().filter(|slot| slot.start_ns <= target_ns) {
             let first = self.first_entered().map_or(u64::MAX, |(key, _)| key.deadline_ns);
@@ -424,7 +542,7 @@ impl<T> Wheel<T> {
             if first < slot.start_ns || unsorted != 0 {
                 return;
             }
-            self.enter(slot);
+            self.enter(slot, slot.start_ns);
         }
         if target_ns <= self.position_ns {
             return;
@@ -440,12 +558,9 @@ impl<T> Wheel<T> {
         self.position_ns = target_ns;
     }
 
-    /// Moves entries of the next unsorted slot of each level. Returns what is left of the budget.
-    fn move_ahead(&mut self, now_ns: u64, budget: usize) -> usize {
-        let horizon_ns = |lead_ns| match budget {
-            usize::MAX => u64::MAX,
-            _ => now_ns.saturating_add(lead_ns),
-        };
+    /// Moves entries of the next unsorted slot of each level that starts before the horizon, which is so
+    /// long ahead as it is told. Returns what is left of the budget.
+    fn move_ahead(&mut self, budget: usize, horizon_ns: impl Fn(u64) -> u64) -> usize {
         let mut left = self.move_ticks_ahead(horizon_ns(NEAR_NS), budget);
         for level in 1..LEVELS {
             let unsorted = self.not_entered(level) & self.lists.unsorted(self.level_bank[level]);
@@ -477,6 +592,7 @@ impl<T> Wheel<T> {
             while left > 0 {
                 let Some(key) = self.lists.pop_front(bank, slot as u8) else { break };
                 self.place_near(key.index);
+                self.count_moved();
                 left -= 1;
             }
         }
@@ -491,8 +607,9 @@ impl<T> Wheel<T> {
             if below == 0 || key.deadline_ns - start_ns < NEAR_NS {
                 self.place_near(key.index);
             } else {
-                self.lists.link(key.index, key.deadline_ns, self.ahead_bank[level], below);
+                self.lists.relink(key.index, key.deadline_ns, self.ahead_bank[level], below);
             }
+            self.count_moved();
             left -= 1;
         }
         left

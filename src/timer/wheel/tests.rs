@@ -116,7 +116,7 @@ fn nothing_fires_before_its_deadline() {
         let mut wheel = Wheel::new(0);
         let deadline_ns = 1_u64 << bit;
         wheel.insert(deadline_ns, ());
-        wheel.advance(deadline_ns - 1, usize::MAX);
+        wheel.prepare(deadline_ns - 1, usize::MAX);
         assert_eq!(wheel.pop_due(deadline_ns - 1, u64::MAX), None);
         assert_eq!(wheel.pop_due(deadline_ns, u64::MAX), Some(()));
     }
@@ -169,14 +169,14 @@ fn the_next_deadline_is_exact_while_none_is_cancelled() {
         first_ns = first_ns.min(deadline_ns);
         assert_eq!(wheel.next_deadline(), Some(first_ns));
     }
-    wheel.advance(0, usize::MAX);
+    wheel.prepare(0, usize::MAX);
     let mut now_ns = 0;
     while let Some(next_ns) = wheel.next_deadline() {
         assert!(next_ns >= now_ns);
         now_ns = next_ns;
         assert_eq!(wheel.pop_due(now_ns, u64::MAX), Some(()), "nobody wakes up for nothing");
         while wheel.pop_due(now_ns, u64::MAX).is_some() {}
-        wheel.advance(now_ns, usize::MAX);
+        wheel.prepare(now_ns, usize::MAX);
     }
 }
 
@@ -189,7 +189,7 @@ fn an_unbudgeted_advance_leaves_few_lower_bounds_before_the_next_deadline() {
     }
     let (mut now_ns, mut waits) = (0, 0);
     while wheel.pop_due(now_ns, u64::MAX).is_none() {
-        wheel.advance(now_ns, usize::MAX);
+        wheel.prepare(now_ns, usize::MAX);
         now_ns = wheel.next_deadline().expect("four timers are registered");
         waits += 1;
     }
@@ -237,6 +237,86 @@ fn a_budget_of_entries_is_moved_in_each_advance() {
     assert_eq!(wheel.lists.occupied(live), 0);
     wheel.advance(slot_ns, 99);
     assert_eq!(wheel.level_bank[0], spare, "the spare bank takes the place of the level below");
+}
+
+/// Fires 100,000 timers that are due within this span, of which the wheel hears late; each turn may fire 256,
+/// and move as many before and after.
+fn check_late_slot(span_ns: u64) {
+    const COUNT: u64 = 100_000;
+    const BUDGET: usize = 256;
+    let mut random = Random(0x0DDB_1A5E_5BAD_5EED);
+    let mut wheel = Wheel::new(0);
+    let mut expected: Vec<_> = (0..COUNT)
+        .map(|number| {
+            let deadline_ns = (1 << 36) + random.next(span_ns);
+            wheel.insert(deadline_ns, (deadline_ns, number));
+            (deadline_ns, number)
+        })
+        .collect();
+    expected.sort_unstable();
+    let now_ns = (1 << 36) + span_ns;
+    let (mut fired, mut turns) = (Vec::new(), 0);
+    while fired.len() < expected.len() {
+        let (moved, before) = (wheel.moved, fired.len());
+        assert_ne!(wheel.has_due(now_ns), IsDue::No);
+        while fired.len() - before < BUDGET
+            && let Some(timer) = wheel.pop_due(now_ns, u64::MAX)
+        {
+            fired.push(timer);
+        }
+        wheel.advance(now_ns, BUDGET);
+        assert!(wheel.moved - moved <= 2 * BUDGET, "{} entries in one turn", wheel.moved - moved);
+        turns += 1;
+    }
+    assert!(fired == expected, "in the order of deadline, then of registration");
+    assert!(wheel.moved <= 4 * expected.len(), "{} moves", wheel.moved);
+    assert!(turns <= 4 * expected.len() / BUDGET, "{turns} turns");
+}
+
+#[test]
+fn a_slot_of_100_000_that_is_entered_late_is_given_out_a_budget_a_turn_and_fires_in_order() {
+    for span_ns in [1_000, 5_000_000, 100_000_000, 1 << 33] {
+        check_late_slot(span_ns);
+    }
+}
+
+#[test]
+fn a_wait_is_prepared_by_no_more_moves_than_it_allows() {
+    let mut random = Random(0x0DDB_1A5E_5BAD_5EED);
+    let mut wheel = Wheel::new(0);
+    for _ in 0..10_000 {
+        wheel.insert(random.next(30_000_000_000), ());
+    }
+    for _ in 0..100 {
+        let moved = wheel.moved;
+        wheel.prepare(0, 1_000);
+        assert!(wheel.moved - moved <= 1_000);
+    }
+    let moved = wheel.moved;
+    wheel.prepare(0, 1_000);
+    assert_eq!(wheel.moved, moved, "what can be done ahead is done at some time");
+}
+
+#[test]
+fn what_is_earlier_than_a_late_slot_fires_while_that_is_given_out() {
+    let mut wheel = Wheel::new(0);
+    for offset_ns in [3_000, 2_000, 1_000, 4_000] {
+        wheel.insert((1 << 30) + offset_ns, offset_ns);
+    }
+    wheel.advance(TICK_NS, 2);
+    let (late_ns, mark) = ((1 << 30) + 5_000, u64::MAX);
+    assert_eq!(wheel.pop_due(late_ns, mark), None, "the first of four cannot be known from two");
+    wheel.insert((1 << 30) + 500, 500);
+    assert_eq!(wheel.pop_due(late_ns, mark), Some(500));
+    wheel.insert((1 << 30) + 1_000, 1_001);
+    assert_eq!((wheel.pop_due(late_ns, mark), wheel.has_due(late_ns)), (None, IsDue::Unknown));
+    assert!(wheel.next_deadline() <= Some((1 << 30) + 1_000));
+    wheel.advance(late_ns, 2);
+    for offset_ns in [1_000, 1_001, 2_000, 3_000, 4_000] {
+        assert_eq!(wheel.has_due(late_ns), IsDue::Yes);
+        assert_eq!(wheel.pop_due(late_ns, mark), Some(offset_ns));
+    }
+    assert_eq!(wheel.has_due(late_ns), IsDue::No);
 }
 
 #[test]
