@@ -21,6 +21,8 @@ const SLOTS: usize = 64;
 const BANKS: usize = 16;
 const SENTINELS: usize = BANKS * SLOTS;
 const VACANT: u64 = u64::MAX;
+/// No timer has this serial either.
+const NO_SERIAL: u64 = 0;
 /// The end of the chain of vacant entries.
 const NONE: u32 = u32::MAX;
 /// The `prev` of an entry whose key is in the heap.
@@ -179,6 +181,11 @@ impl<T> Lists<T> {
         self.links[link_of(index)].prev = DEFERRED;
     }
 
+    /// Takes the key of an entry away: whoever holds it finds it dead.
+    pub(super) fn disown(&mut self, index: u32) {
+        self.entries[index as usize].serial = NO_SERIAL;
+    }
+
     /// Gives an entry whose key nothing holds a new one.
     pub(super) fn rekey(&mut self, index: u32, deadline_ns: u64, serial: u64) {
         let entry = &mut self.entries[index as usize];
@@ -223,7 +230,7 @@ impl<T> Lists<T> {
         let sentinel = sentinel(bank, slot);
         let bits = &mut self.banks[bank as usize % BANKS];
         // All ones if the list is empty: a branch on that would be mispredicted wherever timers are few.
-        let empty = (bits.occupied >> (slot & 63) & 1).wrapping_sub(1);
+        let empty = !((bits.occupied << (63 - (slot & 63))) as i64 >> 63) as u64;
         let span = &mut self.spans[sentinel];
         let latest_ns = span.latest_ns & !empty;
         span.earliest_ns = (span.earliest_ns | empty).min(deadline_ns);

@@ -19,8 +19,14 @@
 //! then is *given out* under a budget of its own, so a thread that comes late to a slot of 100,000 finds
 //! its first timer some turns later, and no turn in between is longer than another.
 //!
+//! The timer that was registered last is not linked before something asks for an order: most of those that
+//! are cancelled at once, as a timeout is whose future goes on, are never linked at all.
+//!
 //! Invariants, by name:
 //!
+//! - *Newest*: the timer that was registered last, if it is not linked, is `newest`. Another one is
+//!   registered, or anything but `next_deadline` asks for an order, when it is linked only; so timers are
+//!   linked in the order of their registration.
 //! - *Ahead of position*: a listed entry is later than `position`, in a run, or in the list that is given
 //!   out.
 //! - *Run*: bit `k` of `runs` means that the list of level `k` in whose slot `position` lies is
@@ -55,6 +61,8 @@ const NEAR_NS: u64 = 1 << 20;
 /// How long before its start a slot begins to be moved ahead. Earlier, the work would be lost on
 /// all that is still cancelled.
 const LEAD_NS: u64 = 1 << 24;
+/// The index of no timer.
+const NOBODY: u32 = u32::MAX;
 /// The slot of a level that has nothing moved ahead.
 const NO_SLOT: u8 = u8::MAX;
 /// What may be given out before the first `advance`.
@@ -81,6 +89,8 @@ pub(crate) struct Wheel<T> {
     near: Near,
     deferred: Deferred,
     next_serial: NonZeroU64,
+    /// See *newest*; [`NOBODY`] if it is linked or gone.
+    newest: u32,
     /// What levels and slots are counted from; a multiple of a tick, at most the latest time seen or the
     /// latest that `first_deadline` gave.
     position_ns: u64,
@@ -131,6 +141,7 @@ impl<T> Wheel<T> {
             near: Near::default(),
             deferred: Deferred::new(),
             next_serial: FIRST_SERIAL,
+            newest: NOBODY,
             position_ns: tick_start(now_ns),
             earliest_ns: u64::MAX,
             slots_from_ns: u64::MAX,
@@ -164,7 +175,7 @@ impl<T> Wheel<T> {
     pub(crate) fn insert(&mut self, deadline_ns: u64, payload: T) -> TimerId {
         let serial = self.take_serial();
         let index = self.lists.allocate(deadline_ns, serial.get(), payload);
-        self.place_newest(index, deadline_ns);
+        self.begin(index, deadline_ns);
         TimerId { index, serial }
     }
 
@@ -173,19 +184,8 @@ impl<T> Wheel<T> {
         if !self.lists.is_live(id.index, id.serial.get()) {
             return None;
         }
-        let place = self.lists.place(id.index);
-        if place != Place::Listed {
-            return self.cancel_key(id.index, place);
-        }
-        self.lists.unlink(id.index);
+        self.leave(id.index);
         self.lists.release(id.index)
-    }
-
-    #[inline(never)]
-    fn cancel_key(&mut self, index: u32, place: Place) -> Option<T> {
-        let payload = self.lists.release(index);
-        self.bury(place);
-        payload
     }
 
     /// The payload of a timer, to replace it; `None` if the timer is gone.
@@ -205,16 +205,10 @@ impl<T> Wheel<T> {
         if !self.lists.is_live(id.index, id.serial.get()) {
             return None;
         }
-        let place = self.lists.place(id.index);
-        if place == Place::Listed {
-            self.lists.unlink(id.index);
-        }
+        self.leave(id.index);
         let serial = self.take_serial();
         self.lists.rekey(id.index, deadline_ns, serial.get());
-        if place != Place::Listed {
-            self.bury(place);
-        }
-        self.place_newest(id.index, deadline_ns);
+        self.begin(id.index, deadline_ns);
         Some(TimerId { index: id.index, serial })
     }
 
@@ -235,6 +229,7 @@ impl<T> Wheel<T> {
     }
 
     fn move_on(&mut self, now_ns: u64, budget: usize, horizon_ns: impl Fn(u64) -> u64) {
+        self.settle();
         self.left = budget;
         self.give_out();
         let left = self.move_ahead(self.left, horizon_ns);
@@ -253,6 +248,7 @@ impl<T> Wheel<T> {
         if now_ns < self.earliest_ns {
             return None;
         }
+        self.settle();
         if self.deferred.has_before(registered_before) {
             self.restore_deferred();
         }
@@ -276,14 +272,16 @@ impl<T> Wheel<T> {
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let entered = self.first_entered().map(|(key, _)| key.deadline_ns);
         let listed = self.first_slot().and_then(|slot| self.slot_bound(slot));
+        let newest = (self.newest != NOBODY).then(|| self.lists.key(self.newest).deadline_ns);
         let deferred_ns = self.deferred.deadline_ns_min();
-        [entered, self.given_from_ns(), listed, deferred_ns].into_iter().flatten().min()
+        [newest, entered, self.given_from_ns(), listed, deferred_ns].into_iter().flatten().min()
     }
 
     /// The earliest deadline; `None` without timers.
     ///
     /// For a clock that goes there next: `position` may run ahead of the time up to that deadline.
     pub(crate) fn first_deadline(&mut self) -> Option<u64> {
+        self.settle();
         self.restore_deferred();
         let left = std::mem::replace(&mut self.left, usize::MAX);
         let first = self.enter_until(u64::MAX);
@@ -294,6 +292,7 @@ impl<T> Wheel<T> {
     /// Whether a timer is due, whenever it was registered. If none is, `next_deadline` is later than this
     /// time.
     pub(crate) fn has_due(&mut self, now_ns: u64) -> IsDue {
+        self.settle();
         self.restore_deferred();
         let first = self.enter_until(now_ns).map(|(key, _)| key.deadline_ns);
         if first.is_some_and(|first_ns| first_ns <= now_ns) {
@@ -307,6 +306,7 @@ impl<T> Wheel<T> {
 
     /// Takes out every timer, in no particular order. All identities are dead afterwards.
     pub(crate) fn drain(&mut self) -> Vec<T> {
+        self.newest = NOBODY;
         self.near.clear();
         self.deferred.take();
         self.runs = 0;
@@ -323,15 +323,44 @@ impl<T> Wheel<T> {
         serial
     }
 
-    /// Puts the timer that was registered last where it belongs, and keeps the *lower bounds*.
+    /// A timer has been registered.
     #[inline(always)]
-    fn place_newest(&mut self, index: u32, deadline_ns: u64) {
+    fn begin(&mut self, index: u32, deadline_ns: u64) {
         if deadline_ns < self.earliest_ns {
             self.earliest_ns = deadline_ns;
         }
+        self.settle();
+        self.newest = index;
+    }
+
+    /// Links the newest timer.
+    #[inline(always)]
+    fn settle(&mut self) {
+        if self.newest != NOBODY {
+            self.link_newest();
+        }
+    }
+
+    #[inline(never)]
+    fn link_newest(&mut self) {
+        let index = std::mem::replace(&mut self.newest, NOBODY);
+        let deadline_ns = self.lists.key(index).deadline_ns;
         match self.place_of(deadline_ns) {
             None => self.place_near(index),
             Some((bank, slot)) => self.lists.link(index, deadline_ns, bank, slot),
+        }
+    }
+
+    /// Takes a live timer out of where it is. Its entry is to be released, or to get another key.
+    #[inline(always)]
+    fn leave(&mut self, index: u32) {
+        if index == self.newest {
+            self.newest = NOBODY;
+            return;
+        }
+        match self.lists.place(index) {
+            Place::Listed => self.lists.unlink(index),
+            place => self.bury(index, place),
         }
     }
 
@@ -357,9 +386,10 @@ impl<T> Wheel<T> {
         self.near.push(self.lists.key(index));
     }
 
-    /// Accounts for the key that an entry has left behind here.
+    /// Accounts for the key that an entry leaves behind here: it is dead from this moment.
     #[inline(never)]
-    fn bury(&mut self, place: Place) {
+    fn bury(&mut self, index: u32, place: Place) {
+        self.lists.disown(index);
         let lists = &self.lists;
         match place {
             Place::Near => self.near.bury(|key| lists.is_live(key.index, key.serial)),

@@ -213,6 +213,7 @@ fn cancelling_near_timers_keeps_the_dead_at_most_half() {
 fn firing_near_timers_keeps_the_dead_at_most_half() {
     let mut wheel = Wheel::new(0);
     let ids: Vec<_> = (0..100).map(|i| wheel.insert(i, ())).collect();
+    wheel.settle();
     for id in &ids[50..] {
         wheel.cancel(*id);
     }
