@@ -113,6 +113,25 @@ fn event_interval_is_the_number_of_turns_between_two_looks_for_events() {
 }
 
 #[test]
+fn events_are_looked_for_in_time_however_long_their_interval_is() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world).event_interval(u32::MAX).build();
+    rt.block_on(async {
+        let (mut stream, mut peer) = quiet_stream().await;
+        let read = spawn_boxed(async move { stream.read_exact(&mut [0]).await.unwrap() });
+        yield_now().await;
+        peer.write_all(b"x").unwrap();
+        let start = Instant::now();
+        // A turn with something ready does not look by itself.
+        while !read.is_finished() {
+            yield_now().await;
+            assert!(start.elapsed() < Duration::from_secs(10), "nobody looks for the event");
+        }
+    });
+}
+
+#[test]
 fn event_capacity_limits_the_events_that_are_taken_at_once() {
     let _guard = watchdog(LIMIT_SECONDS);
     for (capacity, most) in [(1, 1), (3, 3), (64, 8)] {

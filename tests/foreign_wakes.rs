@@ -260,13 +260,32 @@ fn more_wakes_than_one_turn_takes_arrive_in_the_turns_after_it() {
     thread::scope(|scope| {
         scope.spawn(|| bell.ring());
     });
-    let left: Vec<usize> = (0..8)
+    let taken: Vec<u64> = (0..8)
         .map(|_| {
+            let before = rt.stats().wakes_foreign;
             rt.tick().unwrap();
-            rt.task_count()
+            rt.stats().wakes_foreign - before
         })
         .collect();
-    assert_eq!(left.last(), Some(&0), "{left:?}");
+    assert_eq!((rt.task_count(), taken.iter().sum()), (0, 20_000), "{taken:?}");
+    // 4,096 in a turn, and what is left of the word of 64 bits in which that number is reached.
+    assert!(taken[..4].iter().all(|taken| (4_096..4_096 + 64).contains(taken)), "{taken:?}");
+}
+
+#[test]
+fn what_came_for_a_runtime_that_has_gone_is_not_handed_to_the_next() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for _ in 0..50 {
+        let mut world = World::new();
+        let mut rt = Runtime::new(&mut world);
+        let waker = rt.block_on(own_waker());
+        drop(rt);
+        waker.wake();
+        // It takes over the number and the inbox, unless another test is quicker.
+        let mut next = Runtime::new(&mut world);
+        next.block_on(async { spawn_boxed(yield_now()).await });
+        assert_eq!(next.stats().wakes_foreign, 0);
+    }
 }
 
 #[test]
