@@ -10,7 +10,7 @@
 
 use std::{env, future::poll_fn, hint::black_box, pin::pin, task::Poll, time::Duration};
 
-use bevy_ecs::world::World;
+use bevy_ecs::{prelude::*, system::SystemState};
 use onbeat::{
     Runtime, WorldCtx,
     channel::{local, mpsc, spsc},
@@ -33,7 +33,7 @@ const LIVE: u64 = 10_000;
 
 type Path = (&'static str, fn(u64));
 
-const PATHS: [Path; 11] = [
+const PATHS: [Path; 16] = [
     ("poll after a self-wake, 64 tasks", |times| yields(64, times)),
     ("poll after a self-wake, 1 task", |times| yields(1, times)),
     ("spawn, poll and join, boxed", spawn_and_join_boxed),
@@ -41,6 +41,11 @@ const PATHS: [Path; 11] = [
     ("wheel insert and cancel", insert_and_cancel),
     ("sleep created, polled, dropped", sleeps),
     ("with_world doing nothing", with_world),
+    ("a resource by hand, by its id", resource_by_id),
+    ("a resource by hand, SystemState", resource_by_state),
+    ("a resource through params", resource_by_params),
+    ("three parameters by hand, SystemState", three_by_state),
+    ("three parameters through params", three_by_params),
     ("local channel pair", local_pair),
     ("spsc channel pair", spsc_pair),
     ("mpsc channel pair", mpsc_pair),
@@ -134,6 +139,98 @@ fn with_world(times: u64) {
             ctx.with_world(|world| {
                 black_box(world);
             });
+        }
+    });
+}
+
+#[derive(Resource, Default)]
+struct Counter(u64);
+
+#[derive(Resource, Default)]
+struct Step(u64);
+
+#[derive(Component, Default)]
+struct Quantity(u64);
+
+type Three =
+    (ResMut<'static, Counter>, Res<'static, Step>, Query<'static, 'static, &'static mut Quantity>);
+
+fn raise_all(
+    (mut counter, step, mut query): (
+        ResMut<'_, Counter>,
+        Res<'_, Step>,
+        Query<'_, '_, &mut Quantity>,
+    ),
+) {
+    counter.0 += step.0;
+    for mut quantity in &mut query {
+        quantity.0 += step.0;
+    }
+}
+
+/// Runs `path` in a task of a World that has what the parameters name.
+fn with_the_world(path: impl FnOnce(WorldCtx)) {
+    block_on(async move {
+        let ctx = WorldCtx::current();
+        ctx.with_world(|world| {
+            world.init_resource::<Counter>();
+            world.insert_resource(Step(1));
+            world.spawn(Quantity(0));
+        });
+        path(ctx);
+    });
+}
+
+fn resource_by_id(times: u64) {
+    with_the_world(|ctx| {
+        ctx.with_world(|world| {
+            let id = world.component_id::<Counter>().expect("it was inserted");
+            for _ in 0..times {
+                let counter = black_box(&mut *world).get_resource_mut_by_id(id);
+                black_box(counter.expect("it was inserted").as_mut());
+            }
+        });
+    });
+}
+
+fn resource_by_state(times: u64) {
+    with_the_world(|ctx| {
+        ctx.with_world(|world| {
+            let mut state = SystemState::<ResMut<Counter>>::new(world);
+            for _ in 0..times {
+                state.get_mut(black_box(&mut *world)).expect("it was inserted").0 += 1;
+                state.apply(world);
+            }
+        });
+    });
+}
+
+fn resource_by_params(times: u64) {
+    with_the_world(|ctx| {
+        let mut params = ctx.params::<ResMut<Counter>>();
+        for _ in 0..times {
+            params.with(|mut counter| counter.0 += 1).expect("it was inserted");
+        }
+    });
+}
+
+fn three_by_state(times: u64) {
+    with_the_world(|ctx| {
+        ctx.with_world(|world| {
+            let mut state = SystemState::<Three>::new(world);
+            for _ in 0..times {
+                raise_all(state.get_mut(black_box(&mut *world)).expect("all is there"));
+                state.apply(world);
+            }
+        });
+    });
+}
+
+fn three_by_params(times: u64) {
+    with_the_world(|ctx| {
+        let mut params = ctx.params::<Three>();
+        for _ in 0..times {
+            params.with(raise_all).expect("all is there");
         }
     });
 }

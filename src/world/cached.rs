@@ -65,7 +65,14 @@ impl<P: SystemParam + 'static> Cached<P> {
         self.world == id && !self.torn
     }
 
+    /// The World that it was made with.
+    #[inline]
+    pub(super) fn world(&self) -> WorldId {
+        self.world
+    }
+
     /// Whether the last use ended by a panic, or with another World.
+    #[inline]
     pub(super) fn is_torn(&self) -> bool {
         self.torn
     }

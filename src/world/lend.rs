@@ -3,7 +3,7 @@
 //! Invariants:
 //!
 //! - **one way in**: while a [`Lent`] lives, its `&mut World` is used through the slot alone, by whoever
-//!   took the pointer out, and the slot is empty meanwhile. So no two references exist;
+//!   took the pointer out as a [`Taken`], and the slot is empty meanwhile. So no two references exist;
 //! - **framed**: the slot holds a pointer only inside the frame of a `Lent`, which borrows the World, and
 //!   which puts back what was there before;
 //! - **same World**: whoever had the World may have replaced it by another; its id is compared when it
@@ -20,10 +20,11 @@ use crate::context;
 
 /// The World that is lent, and who has it.
 struct Slot {
-    /// Null outside the frame of a `Lent`.
+    /// Null outside the frame of a `Lent`, while somebody has the World, and once it was replaced.
     world: Cell<*mut World>,
     id: Cell<Option<WorldId>>,
-    /// Where the access began that has the World, or that did not give it back.
+    /// Where the last access began: where `world` is null in the frame of a `Lent`, the one that has it, or
+    /// that did not give it back.
     taken: Cell<Option<&'static Location<'static>>>,
     /// The access in `taken` is over, and another World came back.
     replaced: Cell<bool>,
@@ -113,24 +114,43 @@ pub(super) fn set_watched(watched: bool) {
     SLOT.with(|slot| slot.watched.set(watched));
 }
 
-/// Ends an access, also when it unwinds.
-struct PutBack<'s> {
-    slot: &'s Slot,
-    /// Whether half an update may stand there; cleared when the closure has returned.
+/// The World, out of the slot; dropping it puts it back, also on unwinding.
+pub(super) struct Taken {
+    world: *mut World,
+    id: WorldId,
+    /// A panic leaves half an update: the access writes, and has not come to its end.
     torn: bool,
 }
 
-impl Drop for PutBack<'_> {
+impl Taken {
+    /// Calls `f` with the World.
+    #[inline(always)]
+    pub(super) fn lend<R>(mut self, f: impl FnOnce(&mut World) -> R) -> R {
+        // SAFETY: by *one way in* and *framed* the pointer is good, and nobody has another reference:
+        // it is in the slot no more until `self` is dropped, after `f`.
+        let world = unsafe { &mut *self.world };
+        if self.torn && SLOT.with(|slot| slot.watched.get()) {
+            world.increment_change_tick();
+        }
+        let result = f(world);
+        self.torn = false;
+        result
+    }
+}
+
+impl Drop for Taken {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the reference that the closure had has ended, the World is borrowed by the `Lent`
         // further up this stack, and nobody else can have the pointer.
-        let id = unsafe { (*self.slot.world.get()).id() };
-        if Some(id) == self.slot.id.get() {
-            self.slot.taken.set(None);
-        } else {
-            self.slot.replaced.set(true);
-        }
+        let id = unsafe { (*self.world).id() };
+        SLOT.with(|slot| {
+            if id == self.id {
+                slot.world.set(self.world);
+            } else {
+                slot.replaced.set(true);
+            }
+        });
         if self.torn {
             note_torn();
         }
@@ -214,31 +234,41 @@ fn access<R>(
     writes: bool,
     f: impl FnOnce(&mut World) -> R,
 ) -> Result<R, WorldError> {
+    match take(place, id, writes) {
+        Some(taken) => Ok(taken.lend(f)),
+        None => Err(refusal(id)),
+    }
+}
+
+/// Takes the World of `id` out, to be written, if it is lent to this thread and nobody has it.
+#[inline(always)]
+pub(super) fn try_take(place: &'static Location<'static>, id: WorldId) -> Option<Taken> {
+    take(place, id, true)
+}
+
+#[inline(always)]
+fn take(place: &'static Location<'static>, id: WorldId, writes: bool) -> Option<Taken> {
     SLOT.with(|slot| {
-        if slot.taken.get().is_some() || slot.id.get() != Some(id) {
-            return Err(refusal(slot, id));
+        let world = slot.world.get();
+        // SAFETY: by *framed* a pointer in the slot is good, and by *one way in* nobody has a reference.
+        if world.is_null() || unsafe { (*world).id() } != id {
+            return None;
         }
+        slot.world.set(ptr::null_mut());
         slot.taken.set(Some(place));
-        let mut back = PutBack { slot, torn: writes };
-        // SAFETY: by *one way in* and *framed* the pointer is good, and nobody has another reference:
-        // the slot said that nobody had the World, and names this access until `back` is dropped,
-        // after `f`.
-        let world = unsafe { &mut *slot.world.get() };
-        if writes && slot.watched.get() {
-            world.increment_change_tick();
-        }
-        let result = f(world);
-        back.torn = false;
-        Ok(result)
+        Some(Taken { world, id, torn: writes })
     })
 }
 
 #[cold]
-fn refusal(slot: &Slot, id: WorldId) -> WorldError {
-    match (slot.id.get(), slot.taken.get()) {
-        (None, _) => WorldError::OutsideTurn,
-        (Some(_), Some(place)) if slot.replaced.get() => WorldError::Replaced(place),
-        (Some(current), Some(place)) if current == id => WorldError::Taken(place),
-        (Some(_), _) => WorldError::OtherWorld,
-    }
+fn refusal(id: WorldId) -> WorldError {
+    SLOT.with(|slot| {
+        let has_it = slot.taken.get().filter(|_| slot.world.get().is_null());
+        match (slot.id.get(), has_it) {
+            (None, _) => WorldError::OutsideTurn,
+            (Some(_), Some(place)) if slot.replaced.get() => WorldError::Replaced(place),
+            (Some(current), Some(place)) if current == id => WorldError::Taken(place),
+            (Some(_), _) => WorldError::OtherWorld,
+        }
+    })
 }

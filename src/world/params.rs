@@ -1,12 +1,9 @@
 //! [`Params`]: system parameters for a task's hot path.
 #![forbid(unsafe_code)]
 
-use std::{any::type_name, fmt, marker::PhantomData};
+use std::{any::type_name, fmt, marker::PhantomData, panic::Location};
 
-use bevy_ecs::{
-    system::{SystemParam, SystemParamItem},
-    world::WorldId,
-};
+use bevy_ecs::system::{SystemParam, SystemParamItem};
 
 use super::{
     cached::Cached,
@@ -107,23 +104,34 @@ impl<P: SystemParam + 'static> Params<P> {
         &mut self,
         f: impl FnOnce(SystemParamItem<'_, '_, P>) -> R,
     ) -> Result<R, AccessError> {
-        let id = lend::current_id().ok_or(WorldError::OutsideTurn)?;
-        if !self.cached.as_ref().is_some_and(|cached| cached.is_good_for(id)) {
-            self.make(id)?;
+        let place = Location::caller();
+        if let Some(cached) = &mut self.cached
+            && !cached.is_torn()
+            && let Some(taken) = lend::try_take(place, cached.world())
+        {
+            return taken.lend(|world| cached.call(world, f));
         }
-        match &mut self.cached {
-            Some(cached) => lend::with(id, |world| cached.call(world, f))?,
-            None => Err(WorldError::OtherWorld.into()),
-        }
+        self.with_another(place, f)
     }
 
+    /// As [`with`](Self::with), where there is no state yet, or not one of the World that is lent, or where
+    /// none is.
     #[cold]
-    #[track_caller]
-    fn make(&mut self, id: WorldId) -> Result<(), WorldError> {
-        // Where the World may be used: `Local`s may ask for it in their destructors.
-        self.cached = None;
-        self.cached = Some(lend::with(id, Cached::new)?);
-        Ok(())
+    fn with_another<R>(
+        &mut self,
+        place: &'static Location<'static>,
+        f: impl FnOnce(SystemParamItem<'_, '_, P>) -> R,
+    ) -> Result<R, AccessError> {
+        let id = lend::current_id().ok_or(WorldError::OutsideTurn)?;
+        if !self.cached.as_ref().is_some_and(|cached| cached.is_good_for(id)) {
+            // Where the World may be used: `Local`s may ask for it in their destructors.
+            self.cached = None;
+            self.cached = Some(lend::with_at(place, id, Cached::new)?);
+        }
+        match &mut self.cached {
+            Some(cached) => lend::with_at(place, id, |world| cached.call(world, f))?,
+            None => Err(WorldError::OtherWorld.into()),
+        }
     }
 }
 
