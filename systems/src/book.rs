@@ -36,6 +36,37 @@ use table::OrderTable;
 /// let best = book.best_bid().unwrap();
 /// assert_eq!((best.price.ticks(), best.qty.shares(), best.orders), (1_632_400, 200, 2));
 /// ```
+///
+/// All that messages do to it, and all that it says:
+///
+/// ```
+/// use onbeat_systems::book::{Change, OrderBook};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let ticks = Price::from_ticks;
+/// let mut book = OrderBook::with_capacity(16, 4);
+/// book.add(OrderRef(1), Side::Buy, ticks(1_632_400), Qty::new(300));
+/// book.add(OrderRef(2), Side::Buy, ticks(1_632_300), Qty::new(100));
+/// book.add(OrderRef(3), Side::Sell, ticks(1_632_600), Qty::new(500));
+/// assert_eq!(book.next_arrival().0, 3);
+///
+/// book.execute_with_price(OrderRef(1), Qty::new(100), ticks(1_632_500));
+/// book.cancel(OrderRef(1), Qty::new(50));
+/// book.replace(OrderRef(3), OrderRef(4), ticks(1_632_500), Qty::new(400));
+/// let applied = book.delete(OrderRef(2));
+/// assert!(matches!(applied.change, Change::Deleted { .. }) && applied.error.is_none());
+///
+/// assert_eq!(book.order(OrderRef(1)).unwrap().qty, Qty::new(150));
+/// assert_eq!(book.level_qty(Side::Sell, ticks(1_632_500)), Qty::new(400));
+/// assert_eq!(book.levels(Side::Buy).count(), 1);
+/// assert_eq!(book.best_ask(), book.bbo().ask);
+/// assert!(!book.is_crossed());
+/// let (orders, _, _) = book.capacity();
+/// assert!(orders >= 16 && book.order_count() == 2);
+/// book.clear();
+/// assert_eq!(book.order_count(), 0);
+/// ```
 #[derive(Component, Clone, Debug)]
 pub struct OrderBook {
     orders: OrderTable,
@@ -52,6 +83,17 @@ impl Default for OrderBook {
 }
 
 /// A live order.
+///
+/// ```
+/// use onbeat_systems::book::{Arrival, Order, OrderBook};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let mut book = OrderBook::default();
+/// book.add(OrderRef(7), Side::Buy, Price::from_ticks(100), Qty::new(5));
+/// let order: Order = book.order(OrderRef(7)).unwrap();
+/// assert_eq!((order.side, order.qty, order.arrival), (Side::Buy, Qty::new(5), Arrival(0)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Order {
     /// Its side.
@@ -66,10 +108,28 @@ pub struct Order {
 
 /// The order in which orders came into one book: the later one is greater. A replacement is a new
 /// arrival; a partial execution or cancel is none.
+///
+/// ```
+/// use onbeat_systems::book::Arrival;
+///
+/// assert!(Arrival(3) < Arrival(4), "the smaller one is ahead in the queue");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Arrival(pub u64);
 
 /// All orders of one side at one price.
+///
+/// ```
+/// use onbeat_systems::book::{BookLevel, OrderBook};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let mut book = OrderBook::default();
+/// let price = Price::from_ticks(100);
+/// book.add(OrderRef(1), Side::Buy, price, Qty::new(5));
+/// book.add(OrderRef(2), Side::Buy, price, Qty::new(6));
+/// assert_eq!(book.best_bid(), Some(BookLevel { price, qty: Qty::new(11), orders: 2 }));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BookLevel {
     /// The price.
@@ -81,6 +141,18 @@ pub struct BookLevel {
 }
 
 /// The best bid and the best offer.
+///
+/// ```
+/// use onbeat_systems::book::{Bbo, BookLevel};
+/// use onbeat_systems::price::{Price, Qty, Side};
+///
+/// let level = |ticks, orders| BookLevel { price: Price::from_ticks(ticks), qty: Qty::new(100), orders };
+/// let bbo = Bbo { bid: Some(level(100, 1)), ask: Some(level(104, 1)) };
+/// assert_eq!(bbo.side(Side::Sell), bbo.ask);
+/// assert_eq!(bbo.spread(), Some(Price::from_ticks(4)));
+/// assert_eq!(bbo.mid(), Some(Price::from_ticks(102)));
+/// assert!(bbo.same_quote(&Bbo { bid: Some(level(100, 2)), ..bbo }));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Bbo {
     /// The highest bid level.
@@ -134,6 +206,28 @@ impl OrderBook {
     }
 
     /// Does what the message says, if it is about orders.
+    ///
+    /// ```
+    /// use onbeat_systems::book::OrderBook;
+    /// use onbeat_systems::price::Qty;
+    /// use onbeat_systems::wire::OrderRef;
+    /// use onbeat_systems::wire::itch::{AddOrder, Header, Message};
+    /// use onbeat_systems::price::{Price, Side};
+    ///
+    /// let mut book = OrderBook::default();
+    /// let applied = book.apply(&Message::AddOrder(AddOrder {
+    ///     header: Header::default(),
+    ///     reference: OrderRef(7),
+    ///     side: Side::Buy,
+    ///     qty: Qty::new(100),
+    ///     symbol: "AAPL".parse()?,
+    ///     price: Price::from_ticks(1_632_400),
+    ///     attribution: None,
+    /// }));
+    /// assert!(applied.error.is_none());
+    /// assert_eq!(book.best_bid().unwrap().qty, Qty::new(100));
+    /// # Ok::<(), onbeat_systems::instrument::SymbolError>(())
+    /// ```
     #[inline]
     pub fn apply(&mut self, message: &Message) -> Applied {
         match message {

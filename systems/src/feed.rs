@@ -22,6 +22,16 @@ mod bbo_log;
 pub use bbo_log::{BboLog, BboRow};
 
 /// One decoded message of the feed.
+///
+/// ```
+/// use onbeat_systems::feed::FeedEvent;
+/// use onbeat_systems::wire::itch::{Header, Message, OrderDelete};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::OrderDelete(OrderDelete { header: Header::default(), reference: OrderRef(7) });
+/// let event = FeedEvent { index: 0, message, stamp_ns: 1_000 };
+/// assert_eq!(event.message.kind(), b'D');
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FeedEvent {
     /// Which message of the feed this is, from 0.
@@ -34,6 +44,18 @@ pub struct FeedEvent {
 }
 
 /// Decoded messages that wait to be booked, in the order of the feed.
+///
+/// ```
+/// use onbeat_systems::feed::{FeedEvent, FeedInbox};
+/// use onbeat_systems::wire::itch::{Header, Message, OrderDelete};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::OrderDelete(OrderDelete { header: Header::default(), reference: OrderRef(7) });
+/// let mut inbox = FeedInbox::with_capacity(64);
+/// assert!(inbox.is_empty());
+/// inbox.push(FeedEvent { index: 0, message, stamp_ns: 0 });
+/// assert_eq!(inbox.len(), 1);
+/// ```
 #[derive(Resource, Default, Debug)]
 pub struct FeedInbox {
     events: Vec<FeedEvent>,
@@ -65,6 +87,18 @@ impl FeedInbox {
 }
 
 /// Which entity a locate code stands for.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat_systems::feed::InstrumentIndex;
+/// use onbeat_systems::instrument::Locate;
+///
+/// let apple = World::new().spawn_empty().id();
+/// let mut index = InstrumentIndex::default();
+/// index.insert(Locate::new(14), apple);
+/// assert_eq!(index.entity(Locate::new(14)), Some(apple));
+/// assert_eq!(index.entity(Locate::new(15)), None);
+/// ```
 #[derive(Resource, Default, Debug)]
 pub struct InstrumentIndex {
     entities: Vec<Option<Entity>>,
@@ -89,6 +123,13 @@ impl InstrumentIndex {
 }
 
 /// The market's time: the latest timestamp of the day that the feed has shown.
+///
+/// ```
+/// use onbeat_systems::feed::MarketClock;
+/// use onbeat_systems::price::MarketTime;
+///
+/// assert_eq!(MarketClock::default().now, MarketTime::from_ns(0));
+/// ```
 #[derive(Resource, Clone, Copy, Default, Debug)]
 pub struct MarketClock {
     /// Nanoseconds since midnight of the trading day.
@@ -96,6 +137,8 @@ pub struct MarketClock {
 }
 
 /// A change of an instrument's book.
+///
+/// [`apply_feed`] has an example.
 #[derive(Message, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BookEvent {
     /// The instrument.
@@ -122,6 +165,8 @@ impl BookEvent {
 }
 
 /// A change of an instrument's best bid or best offer, in price or in size.
+///
+/// [`apply_feed`] has an example.
 #[derive(Message, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BboChanged {
     /// The instrument.
@@ -139,6 +184,31 @@ pub struct BboChanged {
 }
 
 /// What the feed has brought so far.
+///
+/// ```
+/// use bevy_ecs::{prelude::*, system::RunSystemOnce};
+/// use onbeat_systems::book::{BookError, OrderBook};
+/// use onbeat_systems::feed::{
+///     self, ContentError, FeedError, FeedEvent, FeedInbox, FeedStats, InstrumentIndex, apply_feed,
+/// };
+/// use onbeat_systems::wire::OrderRef;
+/// use onbeat_systems::wire::itch::{Header, Message, OrderDelete};
+///
+/// let mut world = World::new();
+/// feed::install(&mut world);
+/// let (apple, header) = (world.spawn(OrderBook::default()).id(), Header::default());
+/// world.resource_mut::<InstrumentIndex>().insert(header.locate, apple);
+/// let message = Message::OrderDelete(OrderDelete { header, reference: OrderRef(7) });
+/// world.resource_mut::<FeedInbox>().push(FeedEvent { index: 3, message, stamp_ns: 0 });
+/// world.run_system_once(apply_feed).unwrap();
+///
+/// let stats = world.resource::<FeedStats>();
+/// assert_eq!((stats.messages, stats.applied), (1, 0));
+/// assert_eq!((stats.errors.unknown_order, stats.errors.total()), (1, 1));
+/// let error = FeedError::Book(BookError::UnknownOrder { reference: OrderRef(7) });
+/// assert!(FeedStats::FIRST > 0);
+/// assert_eq!(stats.first_errors().next(), Some(ContentError { index: 3, error }));
+/// ```
 #[derive(Resource, Clone, Default, Debug)]
 pub struct FeedStats {
     /// Messages taken from the inbox.
@@ -151,6 +221,8 @@ pub struct FeedStats {
 }
 
 /// A message that could not be applied, or only in part.
+///
+/// [`FeedStats`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ContentError {
     /// Which message of the feed it is.
@@ -160,6 +232,8 @@ pub struct ContentError {
 }
 
 /// What is wrong with the content of a message.
+///
+/// [`FeedStats`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FeedError {
     /// The book cannot do it, or only in part.
@@ -186,6 +260,8 @@ impl core::error::Error for FeedError {}
 
 /// How often each kind of content error came. A message counts once, for what the book says of it
 /// before what its time is.
+///
+/// [`FeedStats`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ErrorCounts {
     /// [`BookError::UnknownOrder`].
@@ -247,6 +323,8 @@ impl FeedStats {
 }
 
 /// Puts the resources and the message types of this module into `world`, where they are missing.
+///
+/// [`apply_feed`] has an example.
 pub fn install(world: &mut World) {
     world.init_resource::<FeedInbox>();
     world.init_resource::<InstrumentIndex>();
@@ -258,6 +336,8 @@ pub fn install(world: &mut World) {
 }
 
 /// What [`apply_feed`] writes to, beside the books.
+///
+/// [`apply_feed`] has an example.
 #[derive(SystemParam)]
 pub struct FeedOutput<'w> {
     clock: ResMut<'w, MarketClock>,
@@ -275,6 +355,43 @@ impl fmt::Debug for FeedOutput<'_> {
 
 /// Books all that waits in the inbox. Messages about other instruments than those in the
 /// [`InstrumentIndex`] are counted and skipped.
+///
+/// ```
+/// use bevy_ecs::{prelude::*, system::RunSystemOnce};
+/// use onbeat_systems::book::OrderBook;
+/// use onbeat_systems::feed::{
+///     self, BboChanged, BookEvent, FeedEvent, FeedInbox, FeedStats, InstrumentIndex, apply_feed,
+/// };
+/// use onbeat_systems::instrument::Locate;
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+/// use onbeat_systems::wire::itch::{AddOrder, Header, Message};
+///
+/// let mut world = World::new();
+/// feed::install(&mut world);
+/// let apple = world.spawn(OrderBook::default()).id();
+/// let header = Header { locate: Locate::new(14), ..Header::default() };
+/// world.resource_mut::<InstrumentIndex>().insert(header.locate, apple);
+/// let message = Message::AddOrder(AddOrder {
+///     header,
+///     reference: OrderRef(7),
+///     side: Side::Buy,
+///     qty: Qty::new(100),
+///     symbol: "AAPL".parse()?,
+///     price: Price::from_ticks(1_632_400),
+///     attribution: None,
+/// });
+/// world.resource_mut::<FeedInbox>().push(FeedEvent { index: 0, message, stamp_ns: 0 });
+/// world.run_system_once(apply_feed).unwrap();
+///
+/// assert_eq!(world.get::<OrderBook>(apple).unwrap().order_count(), 1);
+/// assert_eq!(world.resource::<FeedStats>().applied, 1);
+/// let events: Vec<BookEvent> = world.resource_mut::<Messages<BookEvent>>().drain().collect();
+/// assert_eq!((events[0].instrument, events[0].execution()), (apple, None));
+/// let changes: Vec<BboChanged> = world.resource_mut::<Messages<BboChanged>>().drain().collect();
+/// assert_eq!((changes[0].before.bid, changes[0].bbo.bid.unwrap().qty), (None, Qty::new(100)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn apply_feed(
     mut inbox: ResMut<'_, FeedInbox>,
     index: Res<'_, InstrumentIndex>,

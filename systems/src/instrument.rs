@@ -10,6 +10,17 @@ use crate::wire::{Alpha, AlphaError};
 
 /// One traded instrument. Its order book is an [`OrderBook`](crate::book::OrderBook) on the same
 /// entity.
+///
+/// ```
+/// use onbeat_systems::instrument::{Instrument, Locate};
+/// use onbeat_systems::price::{Price, Qty};
+///
+/// let apple = Instrument::equity("AAPL".parse()?, Locate::new(14));
+/// assert!(apple.is_valid_price(Price::from_ticks(1_632_400)));
+/// assert!(!apple.is_valid_price(Price::from_ticks(1_632_450)), "half a cent");
+/// assert!(apple.is_valid_qty(Qty::new(1)) && !apple.is_valid_qty(Qty::ZERO));
+/// # Ok::<(), onbeat_systems::instrument::SymbolError>(())
+/// ```
 #[derive(Component, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Instrument {
     /// The name that order entry uses.
@@ -64,6 +75,13 @@ impl Symbol {
     }
 
     /// The eight bytes of the field, padding included.
+    ///
+    /// ```
+    /// use onbeat_systems::instrument::Symbol;
+    ///
+    /// assert_eq!("AAPL".parse::<Symbol>()?.as_bytes(), b"AAPL    ");
+    /// # Ok::<(), onbeat_systems::instrument::SymbolError>(())
+    /// ```
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 8] {
         self.0.as_bytes()
@@ -95,6 +113,13 @@ impl fmt::Debug for Symbol {
 }
 
 /// A text that is no [`Symbol`].
+///
+/// ```
+/// use onbeat_systems::instrument::{Symbol, SymbolError};
+///
+/// assert_eq!("".parse::<Symbol>(), Err(SymbolError::Empty));
+/// assert!(matches!("TOOLONGNAME".parse::<Symbol>(), Err(SymbolError::Text(_))));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SymbolError {
     /// There is nothing but spaces.
@@ -116,6 +141,13 @@ impl core::error::Error for SymbolError {}
 
 /// The feed's code of an instrument for one day: a small dense integer, so that arrays are indexed
 /// by it. Messages about the whole market carry zero.
+///
+/// ```
+/// use onbeat_systems::instrument::Locate;
+///
+/// let locate = Locate::new(14);
+/// assert_eq!((locate.get(), locate.index()), (14, 14));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Locate(u16);
 

@@ -14,6 +14,9 @@
 //! - [`position`]: position, profit and loss;
 //! - [`telemetry`]: latency histograms and counters;
 //! - [`sets`]: the order in which the systems run.
+//!
+//! [`order`] has an example of the whole: an order on its way through the gate to the venue, and its fill.
+//! The example `trading_engine` of the package `onbeat` puts sockets and a clock around it.
 #![forbid(unsafe_code)]
 
 pub mod book;

@@ -23,6 +23,58 @@
 //! An execution before the acceptance counts as the acceptance. A fill after a cancel was sent is
 //! taken as a fill; a fill of an order that is done is taken too, since the shares are ours whatever
 //! we believed, and counted.
+//!
+//! ```
+//! use bevy_ecs::prelude::*;
+//! use onbeat_systems::book::OrderBook;
+//! use onbeat_systems::instrument::{Instrument, Locate};
+//! use onbeat_systems::order::{
+//!     Fill, NewOrder, OrderCommand, OrderIntent, OrderState, OrderTable, Outbox, TimeInForce, VenueInbox,
+//!     VenueReport,
+//! };
+//! use onbeat_systems::position::Position;
+//! use onbeat_systems::price::{Price, Qty, Side};
+//! use onbeat_systems::risk::RiskLimits;
+//! use onbeat_systems::sets::{add_trading_systems, init_trading_world};
+//! use onbeat_systems::strategy::StrategyConfig;
+//! use onbeat_systems::wire::{MatchNumber, OrderRef, ouch::Liquidity};
+//!
+//! let mut world = World::new();
+//! init_trading_world(&mut world, RiskLimits::default(), StrategyConfig::default());
+//! let mut tick = Schedule::default();
+//! add_trading_systems(&mut tick);
+//! let mut book = OrderBook::default();
+//! book.add(OrderRef(1), Side::Buy, Price::from_ticks(1_624_900), Qty::new(100));
+//! book.add(OrderRef(2), Side::Sell, Price::from_ticks(1_625_100), Qty::new(100));
+//! let apple = Instrument::equity("AAPL".parse()?, Locate::new(14));
+//! let instrument = world.spawn((apple, book, Position::default())).id();
+//!
+//! let (price, qty) = (Price::from_ticks(1_625_000), Qty::new(100));
+//! let wanted = NewOrder { instrument, side: Side::Buy, price, qty, tif: TimeInForce::Day };
+//! world.write_message(OrderIntent::New(wanted));
+//! tick.run(&mut world);
+//! let Some(OrderCommand::Enter(approved)) = world.resource_mut::<Outbox>().pop() else {
+//!     panic!("the gate lets it pass");
+//! };
+//! let sent = *approved.order();
+//! assert_eq!((sent.symbol, sent.price, sent.qty), (apple.symbol, price, qty));
+//! let id = sent.id;
+//! assert_eq!(world.resource::<OrderTable>().get(id).unwrap().state(), OrderState::PendingNew);
+//!
+//! let mut inbox = world.resource_mut::<VenueInbox>();
+//! inbox.push(VenueReport::Accepted { id, qty, price });
+//! let (liquidity, match_number) = (Liquidity::Added, MatchNumber(1));
+//! inbox.push(VenueReport::Executed { id, qty: Qty::new(40), price, liquidity, match_number });
+//! tick.run(&mut world);
+//! let order = *world.resource::<OrderTable>().get(id).unwrap();
+//! assert_eq!((order.id(), order.instrument(), order.side()), (id, instrument, Side::Buy));
+//! assert_eq!((order.price(), order.qty(), order.tif()), (price, qty, TimeInForce::Day));
+//! assert_eq!((order.state(), order.filled(), order.leaves()), (OrderState::Live, Qty::new(40), Qty::new(60)));
+//! let fills: Vec<Fill> = world.resource_mut::<Messages<Fill>>().drain().collect();
+//! assert_eq!((fills[0].id, fills[0].qty), (id, Qty::new(40)));
+//! assert_eq!(world.get::<Position>(instrument).unwrap().shares(), 40);
+//! # Ok::<(), onbeat_systems::instrument::SymbolError>(())
+//! ```
 
 mod inbox;
 mod table;
@@ -46,6 +98,15 @@ use crate::wire::MatchNumber;
 use crate::wire::ouch::{self, CancelReason, Liquidity, UserRefNum};
 
 /// The number of an order on its port: strictly increasing, as OUCH requires of its UserRefNum.
+///
+/// ```
+/// use onbeat_systems::order::OrderId;
+/// use onbeat_systems::wire::ouch::UserRefNum;
+///
+/// let id = OrderId::from_raw(7);
+/// assert_eq!((id.raw(), UserRefNum::from(id)), (7, UserRefNum(7)));
+/// assert_eq!(id.to_string(), "#7");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OrderId(u32);
 
@@ -82,6 +143,13 @@ impl fmt::Display for OrderId {
 }
 
 /// How long an order works.
+///
+/// ```
+/// use onbeat_systems::order::TimeInForce;
+/// use onbeat_systems::wire::ouch;
+///
+/// assert_eq!(ouch::TimeInForce::from(TimeInForce::Ioc), ouch::TimeInForce::ImmediateOrCancel);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TimeInForce {
     /// Until the end of the day.
@@ -100,6 +168,8 @@ impl From<TimeInForce> for ouch::TimeInForce {
 }
 
 /// An order that a strategy wants to send.
+///
+/// The [module](self) has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NewOrder {
     /// The entity that carries the instrument.
@@ -115,6 +185,8 @@ pub struct NewOrder {
 }
 
 /// What a strategy asks for. It becomes a command only through the risk gate.
+///
+/// The [module](self) has an example.
 #[derive(Message, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OrderIntent {
     /// Send an order.
@@ -124,6 +196,13 @@ pub enum OrderIntent {
 }
 
 /// Where an order is in its life; the drawing is at the top of this module.
+///
+/// ```
+/// use onbeat_systems::order::OrderState;
+///
+/// assert!(OrderState::PendingCancel.is_open());
+/// assert!(!OrderState::Filled.is_open());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OrderState {
     /// Sent; the venue has not answered.
@@ -149,6 +228,8 @@ impl OrderState {
 }
 
 /// One of our orders.
+///
+/// The [module](self) has an example.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
     pub(crate) id: OrderId,
@@ -224,6 +305,8 @@ impl Order {
 }
 
 /// An execution of one of our orders.
+///
+/// The [module](self) has an example.
 #[derive(Message, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fill {
     /// The order.
@@ -243,6 +326,8 @@ pub struct Fill {
 }
 
 /// An order as it goes to the venue.
+///
+/// The [module](self) has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EnterOrder {
     /// Its number on the port.
@@ -260,6 +345,8 @@ pub struct EnterOrder {
 }
 
 /// A command for the venue, in the order in which it must be sent.
+///
+/// The [module](self) has an example.
 #[derive(Debug, PartialEq, Eq)]
 pub enum OrderCommand {
     /// Enter the order inside, which passed the risk gate.
@@ -276,6 +363,16 @@ pub enum OrderCommand {
 /// ```compile_fail,E0599
 /// use onbeat_systems::order::{OrderCommand, OrderId, Outbox};
 /// Outbox::default().push(OrderCommand::Cancel(OrderId::from_raw(1)));
+/// ```
+///
+/// A new one is empty:
+///
+/// ```
+/// use onbeat_systems::order::Outbox;
+///
+/// let mut outbox = Outbox::default();
+/// assert!(outbox.is_empty() && outbox.pop().is_none());
+/// assert_eq!((outbox.len(), outbox.drain().count()), (0, 0));
 /// ```
 #[derive(Resource, Debug, Default)]
 pub struct Outbox {

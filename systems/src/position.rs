@@ -17,6 +17,16 @@ use crate::order::Fill;
 use crate::price::{Price, Qty, Side};
 
 /// An amount of money: ticks times shares, which is 1/10,000 dollar. Arithmetic saturates.
+///
+/// ```
+/// use onbeat_systems::position::Money;
+/// use onbeat_systems::price::{Price, Qty};
+///
+/// let paid = Money::of(Price::from_ticks(1_632_400), Qty::new(100));
+/// assert_eq!(paid, Money::from_dollars(16_324));
+/// assert_eq!((paid - Money::from_ticks(1)).ticks(), 163_239_999);
+/// assert_eq!(paid + -paid, Money::ZERO);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Money(i128);
 
@@ -101,6 +111,22 @@ impl fmt::Debug for Money {
 /// assert_eq!(position.realised(), Money::from_dollars(5));
 /// position.mark(Price::from_ticks(1_000_900), Price::from_ticks(1_001_100));
 /// assert_eq!(position.open_pnl(), Money::from_dollars(10));
+/// ```
+///
+/// What it says of a position that is open:
+///
+/// ```
+/// use onbeat_systems::position::{Money, Position};
+/// use onbeat_systems::price::{Price, Qty, Side};
+///
+/// let mut position = Position::default();
+/// position.apply(Side::Buy, Price::from_ticks(1_000_000), Qty::new(200));
+/// position.apply(Side::Sell, Price::from_ticks(1_000_500), Qty::new(100));
+/// position.mark(Price::from_ticks(1_000_900), Price::from_ticks(1_001_100));
+/// assert_eq!(position.pnl(), Money::from_dollars(15));
+/// assert_eq!(position.average_price(), Some(Price::from_ticks(1_000_000)));
+/// assert_eq!(position.traded(), (Qty::new(200), Qty::new(100)));
+/// assert_eq!(position.fills(), (1, 1));
 /// ```
 #[derive(Component, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Position {
@@ -206,6 +232,29 @@ impl Position {
 }
 
 /// Takes the fills into the positions of their instruments.
+///
+/// ```
+/// use bevy_ecs::{message::MessageRegistry, prelude::*, system::RunSystemOnce};
+/// use onbeat_systems::order::{Fill, OrderId};
+/// use onbeat_systems::position::{Position, update_positions};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::{MatchNumber, ouch::Liquidity};
+///
+/// let mut world = World::new();
+/// MessageRegistry::register_message::<Fill>(&mut world);
+/// let instrument = world.spawn(Position::default()).id();
+/// world.write_message(Fill {
+///     id: OrderId::from_raw(1),
+///     instrument,
+///     side: Side::Buy,
+///     price: Price::from_ticks(1_632_400),
+///     qty: Qty::new(100),
+///     liquidity: Liquidity::Added,
+///     match_number: MatchNumber(1),
+/// });
+/// world.run_system_once(update_positions).unwrap();
+/// assert_eq!(world.get::<Position>(instrument).unwrap().shares(), 100);
+/// ```
 pub fn update_positions(mut fills: MessageReader<Fill>, mut positions: Query<&mut Position>) {
     for fill in fills.read() {
         if let Ok(mut position) = positions.get_mut(fill.instrument) {
@@ -215,6 +264,23 @@ pub fn update_positions(mut fills: MessageReader<Fill>, mut positions: Query<&mu
 }
 
 /// Marks each position to the mid of its book; a book without both sides leaves the last mark.
+///
+/// ```
+/// use bevy_ecs::{prelude::*, system::RunSystemOnce};
+/// use onbeat_systems::book::OrderBook;
+/// use onbeat_systems::position::{Money, Position, mark_positions};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let (mut book, mut position) = (OrderBook::default(), Position::default());
+/// book.add(OrderRef(1), Side::Buy, Price::from_ticks(1_000_000), Qty::new(100));
+/// book.add(OrderRef(2), Side::Sell, Price::from_ticks(1_000_200), Qty::new(100));
+/// position.apply(Side::Buy, Price::from_ticks(1_000_000), Qty::new(100));
+/// let mut world = World::new();
+/// let instrument = world.spawn((book, position)).id();
+/// world.run_system_once(mark_positions).unwrap();
+/// assert_eq!(world.get::<Position>(instrument).unwrap().open_pnl(), Money::from_dollars(1));
+/// ```
 pub fn mark_positions(mut positions: Query<(&OrderBook, &mut Position)>) {
     for (book, mut position) in &mut positions {
         if let (Some(bid), Some(ask)) = (book.best_bid(), book.best_ask()) {

@@ -3,6 +3,15 @@
 use core::fmt;
 
 /// A price in ticks of 1/10,000 dollar (four decimals, as ITCH and OUCH carry it).
+///
+/// ```
+/// use onbeat_systems::price::Price;
+///
+/// let price = Price::from_ticks(1_632_400);
+/// assert_eq!(price.ticks() / Price::TICKS_PER_DOLLAR, 163);
+/// assert_eq!(price.to_string(), "163.2400");
+/// assert!(price > Price::ZERO);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Price(i64);
 
@@ -40,6 +49,16 @@ impl fmt::Debug for Price {
 }
 
 /// A number of shares.
+///
+/// ```
+/// use onbeat_systems::price::Qty;
+///
+/// let (asked, left) = (Qty::new(300), Qty::new(100));
+/// assert_eq!(asked.min(left).shares(), 100);
+/// assert_eq!(asked.saturating_add(left), Qty::new(400));
+/// assert!(left.saturating_sub(asked).is_zero());
+/// assert_eq!(Qty::ZERO.shares(), 0);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Qty(u64);
 
@@ -97,6 +116,13 @@ impl fmt::Debug for Qty {
 }
 
 /// The side of an order or of the book.
+///
+/// ```
+/// use onbeat_systems::price::Side;
+///
+/// assert_eq!(Side::Buy.opposite(), Side::Sell);
+/// assert_eq!((Side::Buy.sign(), Side::Sell.sign()), (1, -1));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Side {
     /// To buy; the bid side.
@@ -126,6 +152,14 @@ impl Side {
 }
 
 /// Nanoseconds since midnight of the trading day: the market's time, as the wire carries it.
+///
+/// ```
+/// use onbeat_systems::price::MarketTime;
+///
+/// let open = MarketTime::from_ns(34_200_000_000_000);
+/// assert_eq!(open.ns() / 3_600_000_000_000, 9);
+/// assert!(open.to_string().starts_with("09:30:00"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct MarketTime(u64);
 

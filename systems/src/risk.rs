@@ -35,6 +35,8 @@ use crate::price::Qty;
 ///     [approved.clone(), approved]
 /// }
 /// ```
+///
+/// The module [`order`](crate::order) has an example.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Approved {
     order: EnterOrder,
@@ -49,6 +51,14 @@ impl Approved {
 }
 
 /// What the gate allows.
+///
+/// ```
+/// use onbeat_systems::price::Qty;
+/// use onbeat_systems::risk::RiskLimits;
+///
+/// let limits = RiskLimits { position_max: Qty::new(100), ..RiskLimits::default() };
+/// assert!(limits.open_orders_max > 0);
+/// ```
 #[derive(Resource, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RiskLimits {
     /// The largest order.
@@ -88,6 +98,12 @@ impl Default for RiskLimits {
 }
 
 /// What the engine may do. States are ordered from free to stopped.
+///
+/// ```
+/// use onbeat_systems::risk::TradingState;
+///
+/// assert_eq!(TradingState::default(), TradingState::Active);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum TradingState {
     /// Trade within the limits.
@@ -100,6 +116,8 @@ pub enum TradingState {
 }
 
 /// Why the kill switch was thrown.
+///
+/// [`KillSwitch`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TripReason {
     /// Somebody asked for it.
@@ -111,6 +129,16 @@ pub enum TripReason {
 }
 
 /// The kill switch: it moves toward stopped by itself, and back only by [`reset`](Self::reset).
+///
+/// ```
+/// use onbeat_systems::risk::{KillSwitch, TradingState, TripReason};
+///
+/// let mut switch = KillSwitch::default();
+/// switch.trip(TradingState::Halted, TripReason::Operator);
+/// assert_eq!((switch.state(), switch.reason()), (TradingState::Halted, Some(TripReason::Operator)));
+/// switch.reset();
+/// assert_eq!(switch.state(), TradingState::Active);
+/// ```
 #[derive(Resource, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct KillSwitch {
     state: TradingState,

@@ -13,6 +13,18 @@ use crate::strategy::{StrategyConfig, quote};
 use crate::telemetry::{EngineTime, Telemetry};
 
 /// The parts of one run, in the order in which they run.
+///
+/// ```
+/// use bevy_ecs::prelude::*;
+/// use onbeat_systems::order::Outbox;
+/// use onbeat_systems::sets::{EngineSet, add_trading_systems};
+///
+/// let mut schedule = Schedule::default();
+/// add_trading_systems(&mut schedule);
+/// // Whoever writes to the venue takes its place.
+/// schedule.add_systems((|mut outbox: ResMut<Outbox>| outbox.drain().for_each(drop)).in_set(EngineSet::Execution));
+/// assert_eq!(EngineSet::ALL[5], EngineSet::Execution);
+/// ```
 #[derive(SystemSet, Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum EngineSet {
     /// The venue's reports change our orders.
@@ -51,6 +63,8 @@ impl EngineSet {
 /// [`EngineSet::Execution`] or after the run, and after each run updates the message buffers, as
 /// `bevy_ecs::message::message_update_system` does, and clears the world's trackers, which grow
 /// otherwise.
+///
+/// The module [`order`](crate::order) has an example.
 pub fn add_trading_systems(schedule: &mut Schedule) {
     let [venue, book, position, strategy, risk, execution, telemetry] = EngineSet::ALL;
     schedule.configure_sets((venue, book, position, strategy, risk, execution, telemetry).chain());
@@ -66,6 +80,17 @@ pub fn add_trading_systems(schedule: &mut Schedule) {
 /// Puts into `world` what the systems need: `limits` and `strategy`, and, where absent, empty
 /// tables, boxes, counters and message buffers. [`feed::install`] need not be called before, and must
 /// not be called after.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat_systems::risk::RiskLimits;
+/// use onbeat_systems::sets::init_trading_world;
+/// use onbeat_systems::strategy::StrategyConfig;
+///
+/// let mut world = World::new();
+/// init_trading_world(&mut world, RiskLimits::default(), StrategyConfig::default());
+/// assert!(world.contains_resource::<RiskLimits>());
+/// ```
 pub fn init_trading_world(world: &mut World, limits: RiskLimits, strategy: StrategyConfig) {
     if !world.contains_resource::<FeedInbox>() {
         feed::install(world);

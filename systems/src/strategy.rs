@@ -22,6 +22,14 @@ use crate::price::{Price, Qty, Side};
 use crate::risk::Refused;
 
 /// How the market maker quotes.
+///
+/// ```
+/// use onbeat_systems::price::Qty;
+/// use onbeat_systems::strategy::StrategyConfig;
+///
+/// let careful = StrategyConfig { quote_qty: Qty::new(10), ..StrategyConfig::default() };
+/// assert!(careful.quote_qty < careful.inventory_max);
+/// ```
 #[derive(Resource, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StrategyConfig {
     /// The size of a quote.
@@ -60,6 +68,8 @@ impl StrategyConfig {
 }
 
 /// Has [`quote`] make a market in the instrument of its entity.
+///
+/// [`quote`] has an example.
 #[derive(Component, Clone, Copy, Debug, Default)]
 #[require(Position)]
 pub struct MarketMaker {
@@ -109,6 +119,15 @@ const fn place(side: Side, tif: TimeInForce) -> usize {
 /// The price between bid and ask, nearer to the side with the smaller size.
 ///
 /// Exact to 1/10,000 dollar, rounded toward the bid. With no size on either side it is the mid.
+///
+/// ```
+/// use onbeat_systems::book::BookLevel;
+/// use onbeat_systems::price::{Price, Qty};
+/// use onbeat_systems::strategy::microprice;
+///
+/// let level = |ticks, shares| BookLevel { price: Price::from_ticks(ticks), qty: Qty::new(shares), orders: 1 };
+/// assert_eq!(microprice(level(1_000, 300), level(1_004, 100)), Price::from_ticks(1_003));
+/// ```
 #[must_use]
 pub fn microprice(bid: BookLevel, ask: BookLevel) -> Price {
     let (low, high) = (bid.price.ticks(), ask.price.ticks());
@@ -128,6 +147,32 @@ pub fn microprice(bid: BookLevel, ask: BookLevel) -> Price {
 /// A side has at most one quote: the next one is asked for when the venue has confirmed the end of
 /// the last. Without both sides of the book, or with a crossed one, quotes are pulled. An order
 /// that the risk gate refused is not asked for again until price or position has moved.
+///
+/// ```
+/// use bevy_ecs::{prelude::*, system::RunSystemOnce};
+/// use onbeat_systems::book::OrderBook;
+/// use onbeat_systems::instrument::{Instrument, Locate};
+/// use onbeat_systems::order::OrderIntent;
+/// use onbeat_systems::position::Position;
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::risk::RiskLimits;
+/// use onbeat_systems::sets::init_trading_world;
+/// use onbeat_systems::strategy::{MarketMaker, StrategyConfig, quote};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let mut world = World::new();
+/// init_trading_world(&mut world, RiskLimits::default(), StrategyConfig::default());
+/// let mut book = OrderBook::default();
+/// book.add(OrderRef(1), Side::Buy, Price::from_ticks(1_624_900), Qty::new(100));
+/// book.add(OrderRef(2), Side::Sell, Price::from_ticks(1_625_100), Qty::new(100));
+/// let apple = Instrument::equity("AAPL".parse()?, Locate::new(14));
+/// world.spawn((apple, book, Position::default(), MarketMaker::default()));
+/// world.run_system_once(quote).unwrap();
+///
+/// let intents: Vec<OrderIntent> = world.resource_mut::<Messages<OrderIntent>>().drain().collect();
+/// assert!(matches!(intents[..], [OrderIntent::New(bid), OrderIntent::New(ask)] if bid.price < ask.price));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn quote(
     config: Res<StrategyConfig>,
     table: Res<OrderTable>,

@@ -9,6 +9,12 @@ use bevy_ecs::resource::Resource;
 use hdrhistogram::Histogram;
 
 /// The engine's own time, set from outside before each run of the systems.
+///
+/// ```
+/// use onbeat_systems::telemetry::EngineTime;
+///
+/// assert_eq!(EngineTime { ns: 1_000 }.ns, 1_000);
+/// ```
 #[derive(Resource, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct EngineTime {
     /// Nanoseconds since some fixed moment; never goes back.
@@ -22,6 +28,19 @@ const DURATION_NS_MAX: u64 = 60_000_000_000;
 ///
 /// Durations are nanoseconds with three significant digits; longer ones than a minute count as a
 /// minute. Recording allocates nothing and never panics.
+///
+/// ```
+/// use onbeat_systems::telemetry::Telemetry;
+///
+/// let mut telemetry = Telemetry::default();
+/// telemetry.record_tick_duration(9_000);
+/// telemetry.record_feed_to_order(70_000);
+/// telemetry.record_decode_to_book(33_000);
+/// telemetry.feed_messages += 1;
+/// assert_eq!(telemetry.tick_duration_ns().len(), 1);
+/// assert!(telemetry.feed_to_order_ns().max() >= 70_000);
+/// assert!(telemetry.decode_to_book_ns().max() >= 33_000);
+/// ```
 #[derive(Resource, Clone, Debug)]
 pub struct Telemetry {
     tick_duration_ns: Histogram<u64>,

@@ -7,6 +7,15 @@ use crate::price::{Price, Qty};
 use crate::wire::OrderRef;
 
 /// What a message did to the book, and what it could not do.
+///
+/// ```
+/// use onbeat_systems::book::{Applied, BookError, OrderBook};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let Applied { change, error } = OrderBook::default().delete(OrderRef(7));
+/// assert!(change.is_none());
+/// assert_eq!(error, Some(BookError::UnknownOrder { reference: OrderRef(7) }));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct Applied {
@@ -30,6 +39,19 @@ impl Applied {
 }
 
 /// What changed in the book. An `order` that was there before stands as it was before.
+///
+/// ```
+/// use onbeat_systems::book::{Change, OrderBook};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let mut book = OrderBook::default();
+/// book.add(OrderRef(7), Side::Buy, Price::from_ticks(100), Qty::new(5));
+/// let Change::Executed { order, qty, price, .. } = book.execute(OrderRef(7), Qty::new(2)).change else {
+///     panic!("it executes");
+/// };
+/// assert_eq!((qty, price, order.price), (Qty::new(2), Price::from_ticks(100), price));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
     /// Nothing.
@@ -90,6 +112,18 @@ impl Change {
 }
 
 /// What a message could not do to the book.
+///
+/// ```
+/// use onbeat_systems::book::{BookError, OrderBook};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let (mut book, reference) = (OrderBook::default(), OrderRef(7));
+/// book.add(reference, Side::Buy, Price::from_ticks(100), Qty::new(5));
+/// let error = book.execute(reference, Qty::new(8)).error.unwrap();
+/// assert_eq!(error, BookError::OverExecution { reference, left: Qty::new(5), asked: Qty::new(8) });
+/// assert_eq!(book.order_count(), 0, "what was left is executed");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum BookError {
     /// There is no such order; nothing changed.

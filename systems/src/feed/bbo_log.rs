@@ -10,6 +10,8 @@ use crate::instrument::Locate;
 use crate::price::{MarketTime, Price, Qty};
 
 /// The best bid and offer after one message; zero price and size where a side is empty.
+///
+/// [`BboLog`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BboRow {
     /// Which message of the feed this is after, from 0.
@@ -27,6 +29,33 @@ pub struct BboRow {
 }
 
 /// A row for each order message of one instrument, when it is enabled; by default it is not.
+///
+/// ```
+/// use onbeat_systems::book::{Bbo, BookLevel};
+/// use onbeat_systems::feed::{BboLog, FeedEvent};
+/// use onbeat_systems::instrument::Locate;
+/// use onbeat_systems::price::{Price, Qty};
+/// use onbeat_systems::wire::itch::{Header, Message, OrderDelete};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let header = Header { locate: Locate::new(14), ..Header::default() };
+/// let message = Message::OrderDelete(OrderDelete { header, reference: OrderRef(7) });
+/// let event = FeedEvent { index: 3, message, stamp_ns: 0 };
+/// let bid = BookLevel { price: Price::from_ticks(1_632_400), qty: Qty::new(100), orders: 1 };
+/// let bbo = Bbo { bid: Some(bid), ask: None };
+///
+/// let mut log = BboLog::enabled(Locate::new(14));
+/// log.record(&event, &bbo);
+/// assert_eq!((log.rows().len(), log.rows()[0].bid_size), (1, Qty::new(100)));
+/// let mut csv = Vec::new();
+/// log.write_csv(&mut csv)?;
+/// assert_eq!(String::from_utf8_lossy(&csv).lines().count(), 2, "a heading, and a row");
+///
+/// let mut off = BboLog::disabled();
+/// off.record(&event, &bbo);
+/// assert!(off.rows().is_empty());
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Resource, Clone, Default, Debug)]
 pub struct BboLog {
     locate: Option<Locate>,

@@ -12,6 +12,12 @@ use crate::wire::MatchNumber;
 use crate::wire::ouch::{CancelReason, Liquidity};
 
 /// Why the venue rejected an order: its own code.
+///
+/// ```
+/// use onbeat_systems::order::RejectReason;
+///
+/// assert_eq!(RejectReason::from_code(8).code(), 8);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RejectReason(u16);
 
@@ -36,6 +42,13 @@ impl fmt::Display for RejectReason {
 }
 
 /// What the venue says about one of our orders.
+///
+/// ```
+/// use onbeat_systems::order::{OrderId, RejectReason, VenueReport};
+///
+/// let id = OrderId::from_raw(7);
+/// assert_eq!(VenueReport::Rejected { id, reason: RejectReason::from_code(8) }.id(), id);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VenueReport {
     /// The order works, with this size and price, which may differ from what was asked.
@@ -98,6 +111,15 @@ impl VenueReport {
 }
 
 /// The venue's reports that wait to be applied, in the order of their arrival.
+///
+/// ```
+/// use onbeat_systems::order::{OrderId, VenueInbox, VenueReport};
+///
+/// let mut inbox = VenueInbox::default();
+/// assert!(inbox.is_empty());
+/// inbox.push(VenueReport::CancelRejected { id: OrderId::from_raw(7) });
+/// assert_eq!(inbox.len(), 1);
+/// ```
 #[derive(Resource, Debug, Default)]
 pub struct VenueInbox {
     reports: Vec<VenueReport>,
@@ -124,6 +146,8 @@ impl VenueInbox {
 
 /// Applies the reports of the [`VenueInbox`] to the [`OrderTable`], and writes a [`Fill`] for each
 /// execution of an order that the table knows.
+///
+/// The [module](crate::order) has an example.
 pub fn apply_venue_reports(
     mut inbox: ResMut<VenueInbox>,
     mut table: ResMut<OrderTable>,

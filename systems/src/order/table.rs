@@ -20,6 +20,12 @@ use crate::wire::ouch::{CancelReason, Liquidity};
 const REMEMBERED_MATCHES: usize = 8;
 
 /// What happened to our orders so far.
+///
+/// ```
+/// use onbeat_systems::order::{OrderStats, OrderTable};
+///
+/// assert_eq!(*OrderTable::default().stats(), OrderStats::default());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OrderStats {
     /// Orders sent.
@@ -65,6 +71,22 @@ struct Slot {
 /// Orders enter through the risk gate alone, and change by the venue's reports and by cancels.
 /// Readers see a consistent order at any time. An execution that repeats one of an order's last
 /// eight match numbers is a repeat and changes nothing.
+///
+/// One without orders; the [module](crate::order) has an example with some.
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat_systems::order::{OrderId, OrderTable};
+/// use onbeat_systems::price::{Qty, Side};
+///
+/// let table = OrderTable::with_capacity(1_024, OrderId::from_raw(1));
+/// let apple = World::new().spawn_empty().id();
+/// assert!(table.get(OrderId::from_raw(1)).is_none());
+/// assert_eq!((table.open().count(), table.open_count()), (0, 0));
+/// assert_eq!(table.open_on(apple, Side::Buy).count(), 0);
+/// assert_eq!(table.open_qty(apple, Side::Buy), Qty::ZERO);
+/// assert_eq!(table.stats().sent, 0);
+/// ```
 #[derive(Resource, Debug)]
 pub struct OrderTable {
     slots: Vec<Option<Slot>>,

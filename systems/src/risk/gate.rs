@@ -65,6 +65,8 @@ impl TokenBucket {
 }
 
 /// Everything the gate looks at and writes to.
+///
+/// [`risk_gate`] has an example.
 #[derive(SystemParam, Debug)]
 pub struct RiskGate<'w, 's> {
     limits: Res<'w, RiskLimits>,
@@ -82,6 +84,28 @@ pub struct RiskGate<'w, 's> {
 /// Turns the intents of the strategies into commands, or refuses them.
 ///
 /// While the engine is halted, the open orders are cancelled.
+///
+/// ```
+/// use bevy_ecs::{prelude::*, system::RunSystemOnce};
+/// use onbeat_systems::order::{NewOrder, OrderIntent, Outbox, TimeInForce};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::risk::{Refusal, Refused, RiskLimits, RiskStats, risk_gate};
+/// use onbeat_systems::sets::init_trading_world;
+/// use onbeat_systems::strategy::StrategyConfig;
+///
+/// let mut world = World::new();
+/// init_trading_world(&mut world, RiskLimits::default(), StrategyConfig::default());
+/// let instrument = world.spawn_empty().id();
+/// let (price, qty) = (Price::from_ticks(1_632_400), Qty::new(100));
+/// let order = NewOrder { instrument, side: Side::Buy, price, qty, tif: TimeInForce::Day };
+/// world.write_message(OrderIntent::New(order));
+/// world.run_system_once(risk_gate).unwrap();
+///
+/// assert!(world.resource::<Outbox>().is_empty());
+/// let refused: Vec<Refused> = world.resource_mut::<Messages<Refused>>().drain().collect();
+/// assert_eq!(refused, [Refused { order, reason: Refusal::UnknownInstrument }]);
+/// assert_eq!(world.resource::<RiskStats>().refused_total(), 1);
+/// ```
 pub fn risk_gate(
     mut intents: MessageReader<OrderIntent>,
     mut gate: RiskGate,

@@ -8,6 +8,13 @@ use bevy_ecs::resource::Resource;
 use crate::order::NewOrder;
 
 /// Why the gate refused an order. The first reason that applies, in this order, is given.
+///
+/// ```
+/// use onbeat_systems::risk::Refusal;
+///
+/// assert_eq!(Refusal::SelfTrade.name(), "self trade");
+/// assert_eq!(Refusal::ALL[0], Refusal::Halted);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Refusal {
     /// The engine is halted.
@@ -96,6 +103,8 @@ impl fmt::Display for Refusal {
 }
 
 /// An order that the gate refused.
+///
+/// [`risk_gate`](crate::risk::risk_gate) has an example.
 #[derive(Message, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refused {
     /// The order.
@@ -105,6 +114,15 @@ pub struct Refused {
 }
 
 /// How often the gate let orders pass, and how often it refused them for which reason.
+///
+/// ```
+/// use onbeat_systems::risk::{Refusal, RiskStats};
+///
+/// let stats = RiskStats::default();
+/// assert_eq!((stats.approved(), stats.cancels(), stats.refused_total()), (0, 0, 0));
+/// assert_eq!(stats.refused(Refusal::Position), 0);
+/// assert_eq!(stats.iter().count(), Refusal::ALL.len());
+/// ```
 #[derive(Resource, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RiskStats {
     approved: u64,

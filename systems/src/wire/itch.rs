@@ -24,6 +24,13 @@ pub use message::{
 };
 
 /// What is wrong with a message.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{ItchError, decode};
+///
+/// assert_eq!(decode(b""), Err(ItchError::Empty));
+/// assert_eq!(decode(b"D12"), Err(ItchError::WrongLength { kind: b'D', expected: 19, actual: 3 }));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ItchError {
     /// There is no byte.

@@ -27,6 +27,16 @@ pub mod soup;
 /// assert_eq!(session.to_string(), "DAY1");
 /// # Ok::<(), onbeat_systems::wire::AlphaError>(())
 /// ```
+///
+/// What it holds is padded to its length:
+///
+/// ```
+/// use onbeat_systems::wire::Alpha;
+///
+/// let text = Alpha::from_wire(*b"AB  ");
+/// assert_eq!((text.as_bytes(), text.trimmed()), (b"AB  ", &b"AB"[..]));
+/// assert!(Alpha::<4>::BLANK.is_blank() && !text.is_blank());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Alpha<const N: usize>([u8; N]);
 
@@ -94,6 +104,13 @@ impl<const N: usize> fmt::Debug for Alpha<N> {
 }
 
 /// A text that is no [`Alpha`] field.
+///
+/// ```
+/// use onbeat_systems::wire::{Alpha, AlphaError};
+///
+/// assert_eq!("ABCDE".parse::<Alpha<4>>(), Err(AlphaError::TooLong { length: 5, limit: 4 }));
+/// assert_eq!("A\n".parse::<Alpha<4>>(), Err(AlphaError::NotPrintable { at: 1 }));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AlphaError {
     /// The text has more bytes than the field.
@@ -124,6 +141,12 @@ impl fmt::Display for AlphaError {
 impl core::error::Error for AlphaError {}
 
 /// The exchange's number of an order, unique for a day.
+///
+/// ```
+/// use onbeat_systems::wire::OrderRef;
+///
+/// assert_eq!(OrderRef(7).to_string(), "7");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct OrderRef(pub u64);
 
@@ -134,6 +157,12 @@ impl fmt::Display for OrderRef {
 }
 
 /// The exchange's number of an execution, unique for a day.
+///
+/// ```
+/// use onbeat_systems::wire::MatchNumber;
+///
+/// assert_eq!(MatchNumber(7).to_string(), "7");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct MatchNumber(pub u64);
 
@@ -144,6 +173,15 @@ impl fmt::Display for MatchNumber {
 }
 
 /// A value that its field on the wire cannot hold.
+///
+/// ```
+/// use onbeat_systems::price::Qty;
+/// use onbeat_systems::wire::ouch::{Appendage, CancelOrder, Inbound, UserRefNum};
+///
+/// let cancel = CancelOrder { user_ref: UserRefNum(1), qty: Qty::new(u64::MAX), appendage: Appendage::EMPTY };
+/// let error = Inbound::Cancel(cancel).encode(&mut Vec::new()).unwrap_err();
+/// assert!(!error.field.is_empty() && error.to_string().contains(error.field));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EncodeError {
     /// The field whose value does not fit.

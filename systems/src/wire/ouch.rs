@@ -24,6 +24,13 @@ pub use outbound::{
 };
 
 /// The client's number of an order: strictly increasing within a port, replacements included.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::UserRefNum;
+///
+/// assert!(UserRefNum(1) < UserRefNum(2));
+/// assert_eq!(UserRefNum(7).to_string(), "7");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct UserRefNum(pub u32);
 
@@ -34,9 +41,25 @@ impl fmt::Display for UserRefNum {
 }
 
 /// The client's own text for an order, returned as it was given.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::ClientOrderId;
+///
+/// let id: ClientOrderId = "quote 1".parse()?;
+/// assert_eq!(id.trimmed(), b"quote 1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type ClientOrderId = Alpha<14>;
 
 /// The side of an order, with the marks of short sales.
+///
+/// ```
+/// use onbeat_systems::price::Side;
+/// use onbeat_systems::wire::ouch::OrderSide;
+///
+/// assert_eq!(OrderSide::SellShort.side(), Side::Sell);
+/// assert_eq!(OrderSide::from(Side::Buy), OrderSide::Buy);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum OrderSide {
     /// `B`: buy.
@@ -159,6 +182,13 @@ codes! {
 }
 
 /// The handling marks of an order, each as its byte on the wire.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::OrderMarks;
+///
+/// let hidden = OrderMarks { display: b'N', ..OrderMarks::default() };
+/// assert_eq!((hidden.capacity, hidden.sweep, hidden.cross), (b'A', b'N', b'N'));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct OrderMarks {
     /// `Y` shown, `N` hidden, `A` attributed.
@@ -179,6 +209,15 @@ impl Default for OrderMarks {
 }
 
 /// The options at the end of a message, as raw bytes.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::Appendage;
+///
+/// let appendage = Appendage(b"\x03\x01ab\x01\x02");
+/// let options: Vec<_> = appendage.options().collect();
+/// assert_eq!(options, [(1, &b"ab"[..]), (2, b"")]);
+/// assert_eq!(Appendage::EMPTY.options().count(), 0);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Appendage<'a>(pub &'a [u8]);
 
@@ -213,6 +252,13 @@ impl<'a> Appendage<'a> {
 }
 
 /// What is wrong with a message.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Inbound, OuchError};
+///
+/// assert_eq!(Inbound::decode(b""), Err(OuchError::Empty));
+/// assert_eq!(Inbound::decode(b"?"), Err(OuchError::UnknownType { kind: b'?' }));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OuchError {
     /// There is no byte.

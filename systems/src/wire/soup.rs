@@ -13,13 +13,45 @@ use core::time::Duration;
 use super::{Alpha, take};
 
 /// A side that has sent nothing for this long sends a heartbeat.
+///
+/// ```
+/// use onbeat_systems::wire::soup::{HEARTBEAT_AFTER, SILENCE_LIMIT};
+///
+/// assert!(SILENCE_LIMIT > 10 * HEARTBEAT_AFTER);
+/// ```
 pub const HEARTBEAT_AFTER: Duration = Duration::from_secs(1);
 /// A side that has received nothing for this long takes the session for lost.
+///
+/// [`HEARTBEAT_AFTER`] has an example.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 /// The most bytes that a packet's payload can have.
+///
+/// ```
+/// use onbeat_systems::wire::soup::PAYLOAD_MAX;
+///
+/// assert_eq!(PAYLOAD_MAX, 65_534);
+/// ```
 pub const PAYLOAD_MAX: usize = u16::MAX as usize - 1;
 
 /// A packet from the client to the server.
+///
+/// ```
+/// use onbeat_systems::wire::soup::{
+///     ClientPacket, decode_client, encode_client_heartbeat, encode_logout, encode_unsequenced,
+/// };
+///
+/// let mut bytes = Vec::new();
+/// encode_unsequenced(&mut bytes, b"order");
+/// encode_client_heartbeat(&mut bytes);
+/// encode_logout(&mut bytes);
+/// let mut rest = &bytes[..];
+/// for expected in [ClientPacket::Unsequenced(b"order"), ClientPacket::Heartbeat, ClientPacket::Logout] {
+///     let (packet, length) = decode_client(rest)?.unwrap();
+///     assert_eq!(packet, expected);
+///     rest = &rest[length..];
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClientPacket<'a> {
     /// `L`: asks for a session.
@@ -35,6 +67,33 @@ pub enum ClientPacket<'a> {
 }
 
 /// A packet from the server to the client.
+///
+/// ```
+/// use onbeat_systems::wire::soup::{
+///     RejectReason, ServerPacket, decode_server, encode_debug, encode_end_of_session, encode_rejected,
+///     encode_sequenced, encode_server_heartbeat,
+/// };
+///
+/// let mut bytes = Vec::new();
+/// encode_rejected(&mut bytes, RejectReason::NotAuthorized);
+/// encode_sequenced(&mut bytes, b"report");
+/// encode_server_heartbeat(&mut bytes);
+/// encode_debug(&mut bytes, b"text");
+/// encode_end_of_session(&mut bytes);
+/// let mut rest = &bytes[..];
+/// for expected in [
+///     ServerPacket::Rejected(RejectReason::NotAuthorized),
+///     ServerPacket::Sequenced(b"report"),
+///     ServerPacket::Heartbeat,
+///     ServerPacket::Debug(b"text"),
+///     ServerPacket::EndOfSession,
+/// ] {
+///     let (packet, length) = decode_server(rest)?.unwrap();
+///     assert_eq!(packet, expected);
+///     rest = &rest[length..];
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServerPacket<'a> {
     /// `A`: the login holds.
@@ -52,6 +111,21 @@ pub enum ServerPacket<'a> {
 }
 
 /// What a client asks for.
+///
+/// ```
+/// use onbeat_systems::wire::soup::{ClientPacket, Login, decode_client, encode_login};
+///
+/// let login = Login {
+///     username: "user".parse()?,
+///     password: "secret".parse()?,
+///     session: "".parse()?,
+///     sequence: 1,
+/// };
+/// let mut bytes = Vec::new();
+/// encode_login(&mut bytes, &login);
+/// assert_eq!(decode_client(&bytes), Ok(Some((ClientPacket::Login(login), bytes.len()))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Login {
     /// Who asks.
@@ -66,6 +140,17 @@ pub struct Login {
 }
 
 /// What a server grants.
+///
+/// ```
+/// use onbeat_systems::wire::soup::{Accepted, ServerPacket, decode_server, encode_accepted};
+///
+/// let accepted = Accepted { session: "day 1".parse()?, sequence: 1 };
+/// let mut bytes = Vec::new();
+/// encode_accepted(&mut bytes, &accepted);
+/// let Some((ServerPacket::Accepted(decoded), _)) = decode_server(&bytes)? else { panic!("it is one") };
+/// assert_eq!(decoded.sequence, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accepted {
     /// The session that the client is in.
@@ -75,6 +160,8 @@ pub struct Accepted {
 }
 
 /// Why a login does not hold.
+///
+/// [`ServerPacket`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RejectReason {
     /// `A`: the user or the password is wrong.
@@ -102,6 +189,13 @@ impl fmt::Display for RejectReason {
 }
 
 /// What is wrong with a packet. The stream cannot be read past it.
+///
+/// ```
+/// use onbeat_systems::wire::soup::{SoupError, decode_server};
+///
+/// assert_eq!(decode_server(b"\x00\x00"), Err(SoupError::NoType));
+/// assert_eq!(decode_server(b"\x00\x01?"), Err(SoupError::UnknownType { kind: b'?' }));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SoupError {
     /// The length is zero, so that there is no type byte.
@@ -198,6 +292,8 @@ pub fn decode_client(bytes: &[u8]) -> Result<Option<(ClientPacket<'_>, usize)>, 
 /// # Errors
 ///
 /// When the packet is no server packet; see [`SoupError`].
+///
+/// [`ServerPacket`] has an example.
 pub fn decode_server(bytes: &[u8]) -> Result<Option<(ServerPacket<'_>, usize)>, SoupError> {
     let Some((kind, payload)) = split(bytes)? else { return Ok(None) };
     let packet = match kind {
@@ -223,6 +319,8 @@ pub fn decode_server(bytes: &[u8]) -> Result<Option<(ServerPacket<'_>, usize)>, 
 }
 
 /// Appends a login packet.
+///
+/// [`Login`] has an example.
 pub fn encode_login(out: &mut Vec<u8>, login: &Login) {
     begin(out, b'L', 46);
     out.extend_from_slice(login.username.as_bytes());
@@ -236,22 +334,30 @@ pub fn encode_login(out: &mut Vec<u8>, login: &Login) {
 /// # Panics
 ///
 /// When the payload is longer than [`PAYLOAD_MAX`].
+///
+/// [`ClientPacket`] has an example.
 pub fn encode_unsequenced(out: &mut Vec<u8>, payload: &[u8]) {
     begin(out, b'U', payload.len());
     out.extend_from_slice(payload);
 }
 
 /// Appends a client's heartbeat.
+///
+/// [`ClientPacket`] has an example.
 pub fn encode_client_heartbeat(out: &mut Vec<u8>) {
     begin(out, b'R', 0);
 }
 
 /// Appends a logout packet.
+///
+/// [`ClientPacket`] has an example.
 pub fn encode_logout(out: &mut Vec<u8>) {
     begin(out, b'O', 0);
 }
 
 /// Appends an accepted packet.
+///
+/// [`Accepted`] has an example.
 pub fn encode_accepted(out: &mut Vec<u8>, accepted: &Accepted) {
     begin(out, b'A', 30);
     out.extend_from_slice(accepted.session.as_bytes());
@@ -259,6 +365,8 @@ pub fn encode_accepted(out: &mut Vec<u8>, accepted: &Accepted) {
 }
 
 /// Appends a rejected packet.
+///
+/// [`ServerPacket`] has an example.
 pub fn encode_rejected(out: &mut Vec<u8>, reason: RejectReason) {
     begin(out, b'J', 1);
     out.push(reason.byte());
@@ -269,17 +377,23 @@ pub fn encode_rejected(out: &mut Vec<u8>, reason: RejectReason) {
 /// # Panics
 ///
 /// When the payload is longer than [`PAYLOAD_MAX`].
+///
+/// [`ServerPacket`] has an example.
 pub fn encode_sequenced(out: &mut Vec<u8>, payload: &[u8]) {
     begin(out, b'S', payload.len());
     out.extend_from_slice(payload);
 }
 
 /// Appends a server's heartbeat.
+///
+/// [`ServerPacket`] has an example.
 pub fn encode_server_heartbeat(out: &mut Vec<u8>) {
     begin(out, b'H', 0);
 }
 
 /// Appends an end-of-session packet.
+///
+/// [`ServerPacket`] has an example.
 pub fn encode_end_of_session(out: &mut Vec<u8>) {
     begin(out, b'Z', 0);
 }
@@ -289,6 +403,8 @@ pub fn encode_end_of_session(out: &mut Vec<u8>) {
 /// # Panics
 ///
 /// When the text is longer than [`PAYLOAD_MAX`].
+///
+/// [`ServerPacket`] has an example.
 pub fn encode_debug(out: &mut Vec<u8>, text: &[u8]) {
     begin(out, b'+', text.len());
     out.extend_from_slice(text);

@@ -12,6 +12,8 @@ impl Message {
     ///
     /// When a field does not fit: quantities and prices have 32 bits, times 48. A
     /// [`Message::Other`] and a [`Message::BadSide`] have no body to write. `out` is then as it was.
+    ///
+    /// [`Message`] has an example.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         append(out, |out| {
             put_header(out, self.kind(), self.header())?;

@@ -5,6 +5,19 @@ use core::fmt;
 use super::{ItchError, Message, decode};
 
 /// One message of a file, as bytes.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Frame, Frames, Header, Message, OrderDelete, encode_frame};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let delete = Message::OrderDelete(OrderDelete { header: Header::default(), reference: OrderRef(7) });
+/// let (mut message, mut file) = (Vec::new(), Vec::new());
+/// delete.encode(&mut message)?;
+/// encode_frame(&mut file, &message);
+/// let frame: Frame<'_> = Frames::new(&file).next().unwrap()?;
+/// assert_eq!((frame.index, frame.offset, frame.decode()), (0, 0, Ok(delete)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frame<'a> {
     /// Which message of the file this is, from 0.
@@ -98,6 +111,14 @@ impl core::iter::FusedIterator for Frames<'_> {}
 /// # Panics
 ///
 /// When the message is empty, or longer than 65,535 bytes.
+///
+/// ```
+/// use onbeat_systems::wire::itch::encode_frame;
+///
+/// let mut file = Vec::new();
+/// encode_frame(&mut file, b"ab");
+/// assert_eq!(file, b"\x00\x02ab");
+/// ```
 pub fn encode_frame(out: &mut Vec<u8>, message: &[u8]) {
     assert!(!message.is_empty(), "a message has at least its type byte");
     let length = u16::try_from(message.len());
@@ -107,6 +128,8 @@ pub fn encode_frame(out: &mut Vec<u8>, message: &[u8]) {
 }
 
 /// Where a file stops making sense, and why. What comes after cannot be trusted.
+///
+/// [`Frames`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileError {
     /// Which message of the file this is, from 0.
@@ -118,6 +141,8 @@ pub struct FileError {
 }
 
 /// What is wrong at one place of a file.
+///
+/// [`Frames`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileErrorKind {
     /// The file ends within a length.

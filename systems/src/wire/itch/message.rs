@@ -5,6 +5,18 @@ use crate::price::{MarketTime, Price, Qty, Side};
 use crate::wire::{Alpha, MatchNumber, OrderRef, codes};
 
 /// What every message begins with.
+///
+/// ```
+/// use onbeat_systems::instrument::Locate;
+/// use onbeat_systems::price::MarketTime;
+/// use onbeat_systems::wire::itch::{Header, Message, OrderDelete};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let (locate, timestamp) = (Locate::new(14), MarketTime::from_ns(34_200_000_000_000));
+/// let header = Header { locate, tracking: 0, timestamp };
+/// let message = Message::OrderDelete(OrderDelete { header, reference: OrderRef(7) });
+/// assert_eq!(message.header(), header);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Header {
     /// The instrument; zero for the whole market.
@@ -16,6 +28,20 @@ pub struct Header {
 }
 
 /// A message of the feed.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, OrderDelete, decode};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let header = Header::default();
+/// let message = Message::OrderDelete(OrderDelete { header, reference: OrderRef(7) });
+/// assert_eq!((message.header(), message.locate(), message.timestamp()), (header, header.locate, header.timestamp));
+/// assert_eq!((message.kind(), message.is_order_flow()), (b'D', true));
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Message {
     /// `S`: a part of the day starts or ends.
@@ -45,6 +71,19 @@ pub enum Message {
 }
 
 /// A part of the day starts or ends.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, SystemEvent, EventCode, decode};
+///
+/// let message = Message::SystemEvent(SystemEvent {
+///     header: Header::default(),
+///     code: EventCode::StartOfMarket,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SystemEvent {
     /// The header.
@@ -72,6 +111,24 @@ codes! {
 }
 
 /// An instrument of the day.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, StockDirectory, decode};
+/// use onbeat_systems::price::Qty;
+///
+/// let message = Message::StockDirectory(StockDirectory {
+///     header: Header::default(),
+///     symbol: "AAPL".parse()?,
+///     market: b'Q',
+///     financial_status: b'N',
+///     round_lot: Qty::new(100),
+///     attributes: [b' '; 14],
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StockDirectory {
     /// The header, whose locate code stands for the symbol from here on.
@@ -89,6 +146,22 @@ pub struct StockDirectory {
 }
 
 /// An instrument is halted, or trades.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, TradingAction, TradingState, decode};
+///
+/// let message = Message::TradingAction(TradingAction {
+///     header: Header::default(),
+///     symbol: "AAPL".parse()?,
+///     state: TradingState::Trading,
+///     reserved: b' ',
+///     reason: "IPO".parse()?,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TradingAction {
     /// The header.
@@ -118,6 +191,26 @@ codes! {
 }
 
 /// A new order.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, AddOrder, decode};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::AddOrder(AddOrder {
+///     header: Header::default(),
+///     reference: OrderRef(7),
+///     side: Side::Buy,
+///     qty: Qty::new(100),
+///     symbol: "AAPL".parse()?,
+///     price: Price::from_ticks(1_632_400),
+///     attribution: None,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AddOrder {
     /// The header.
@@ -137,6 +230,23 @@ pub struct AddOrder {
 }
 
 /// An order is executed at its price.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, OrderExecuted, MatchNumber, decode};
+/// use onbeat_systems::price::Qty;
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::OrderExecuted(OrderExecuted {
+///     header: Header::default(),
+///     reference: OrderRef(7),
+///     qty: Qty::new(100),
+///     match_number: MatchNumber(1),
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OrderExecuted {
     /// The header.
@@ -150,6 +260,25 @@ pub struct OrderExecuted {
 }
 
 /// An order is executed at another price.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, OrderExecutedWithPrice, MatchNumber, decode};
+/// use onbeat_systems::price::{Price, Qty};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::OrderExecutedWithPrice(OrderExecutedWithPrice {
+///     header: Header::default(),
+///     reference: OrderRef(7),
+///     qty: Qty::new(100),
+///     match_number: MatchNumber(1),
+///     printable: b'Y',
+///     price: Price::from_ticks(1_632_400),
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OrderExecutedWithPrice {
     /// The header.
@@ -167,6 +296,22 @@ pub struct OrderExecutedWithPrice {
 }
 
 /// A part of an order is cancelled.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, OrderCancel, decode};
+/// use onbeat_systems::price::Qty;
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::OrderCancel(OrderCancel {
+///     header: Header::default(),
+///     reference: OrderRef(7),
+///     qty: Qty::new(100),
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OrderCancel {
     /// The header.
@@ -178,6 +323,20 @@ pub struct OrderCancel {
 }
 
 /// An order is gone.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, OrderDelete, decode};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::OrderDelete(OrderDelete {
+///     header: Header::default(),
+///     reference: OrderRef(7),
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OrderDelete {
     /// The header.
@@ -187,6 +346,24 @@ pub struct OrderDelete {
 }
 
 /// A new order in the place of another, of the same side and instrument.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, OrderReplace, decode};
+/// use onbeat_systems::price::{Price, Qty};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::OrderReplace(OrderReplace {
+///     header: Header::default(),
+///     original: OrderRef(7),
+///     reference: OrderRef(8),
+///     qty: Qty::new(100),
+///     price: Price::from_ticks(1_632_400),
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OrderReplace {
     /// The header.
@@ -202,6 +379,26 @@ pub struct OrderReplace {
 }
 
 /// An execution against an order that the book does not show.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Header, Message, Trade, MatchNumber, decode};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let message = Message::Trade(Trade {
+///     header: Header::default(),
+///     reference: OrderRef(0),
+///     side: Side::Buy,
+///     qty: Qty::new(100),
+///     symbol: "AAPL".parse()?,
+///     price: Price::from_ticks(1_632_400),
+///     match_number: MatchNumber(1),
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trade {
     /// The header.
@@ -221,6 +418,29 @@ pub struct Trade {
 }
 
 /// An order or a trade whose side is neither `B` nor `S`.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{AddOrder, Header, Message, decode};
+/// use onbeat_systems::price::{Price, Qty, Side};
+/// use onbeat_systems::wire::OrderRef;
+///
+/// let mut bytes = Vec::new();
+/// Message::AddOrder(AddOrder {
+///     header: Header::default(),
+///     reference: OrderRef(7),
+///     side: Side::Buy,
+///     qty: Qty::new(100),
+///     symbol: "AAPL".parse()?,
+///     price: Price::from_ticks(1_632_400),
+///     attribution: None,
+/// })
+/// .encode(&mut bytes)?;
+/// let side = bytes.iter().position(|byte| *byte == b'B').unwrap();
+/// bytes[side] = b'X';
+/// let Message::BadSide(bad) = decode(&bytes)? else { panic!("X is no side") };
+/// assert_eq!((bad.kind, bad.reference, bad.byte), (b'A', OrderRef(7), b'X'));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadSide {
     /// The header.
@@ -234,6 +454,16 @@ pub struct BadSide {
 }
 
 /// A known type that touches no book; its body is not kept.
+///
+/// ```
+/// use onbeat_systems::wire::itch::{Message, decode};
+///
+/// let mut bytes = [0; 20];
+/// bytes[0] = b'Y';
+/// let Message::Other(other) = decode(&bytes)? else { panic!("no book needs it") };
+/// assert_eq!(other.kind, b'Y');
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Other {
     /// The header.

@@ -43,6 +43,8 @@ pub enum Inbound<'a> {
 }
 
 /// A new order.
+///
+/// [`Inbound`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EnterOrder<'a> {
     /// The client's number of the order.
@@ -66,6 +68,27 @@ pub struct EnterOrder<'a> {
 }
 
 /// A new order in the place of one that lives; the side and the symbol stay.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, ReplaceOrder, Inbound, UserRefNum, TimeInForce};
+/// use onbeat_systems::price::{Price, Qty};
+///
+/// let message = Inbound::Replace(ReplaceOrder {
+///     original: UserRefNum(1),
+///     user_ref: UserRefNum(2),
+///     qty: Qty::new(100),
+///     price: Price::from_ticks(1_632_400),
+///     time_in_force: TimeInForce::Day,
+///     display: b'Y',
+///     sweep: b'N',
+///     client_id: "quote 2".parse()?,
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Inbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReplaceOrder<'a> {
     /// The order that lives.
@@ -89,6 +112,21 @@ pub struct ReplaceOrder<'a> {
 }
 
 /// Less of an order, or none.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, CancelOrder, Inbound, UserRefNum};
+/// use onbeat_systems::price::Qty;
+///
+/// let message = Inbound::Cancel(CancelOrder {
+///     user_ref: UserRefNum(1),
+///     qty: Qty::ZERO,
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Inbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CancelOrder<'a> {
     /// The order.
@@ -100,6 +138,22 @@ pub struct CancelOrder<'a> {
 }
 
 /// Another side mark and size of an order that keeps its place.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, ModifyOrder, Inbound, UserRefNum, OrderSide};
+/// use onbeat_systems::price::Qty;
+///
+/// let message = Inbound::Modify(ModifyOrder {
+///     user_ref: UserRefNum(1),
+///     side: OrderSide::SellShort,
+///     qty: Qty::new(50),
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Inbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ModifyOrder<'a> {
     /// The order.

@@ -8,6 +8,23 @@ use super::{
 };
 
 /// A message from the exchange.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, Canceled, Outbound, UserRefNum, CancelReason};
+/// use onbeat_systems::price::{MarketTime, Qty};
+///
+/// let message = Outbound::Canceled(Canceled {
+///     timestamp: MarketTime::from_ns(34_200_000_000_000),
+///     user_ref: UserRefNum(1),
+///     qty: Qty::new(100),
+///     reason: CancelReason::User,
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Outbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outbound<'a> {
     /// `S`: the day of the exchange starts or ends.
@@ -33,6 +50,21 @@ pub enum Outbound<'a> {
 }
 
 /// The day of the exchange starts or ends.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, SystemEvent, Outbound};
+/// use onbeat_systems::price::MarketTime;
+///
+/// let message = Outbound::SystemEvent(SystemEvent {
+///     timestamp: MarketTime::from_ns(34_200_000_000_000),
+///     code: b'S',
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Outbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SystemEvent<'a> {
     /// When.
@@ -44,6 +76,33 @@ pub struct SystemEvent<'a> {
 }
 
 /// An order as the exchange took it.
+///
+/// ```
+/// use onbeat_systems::price::{MarketTime, Price, Qty};
+/// use onbeat_systems::wire::OrderRef;
+/// use onbeat_systems::wire::ouch::{
+///     Accepted, Appendage, OrderMarks, OrderSide, OrderState, Outbound, TimeInForce, UserRefNum,
+/// };
+///
+/// let message = Outbound::Accepted(Accepted {
+///     timestamp: MarketTime::from_ns(34_200_000_000_000),
+///     user_ref: UserRefNum(2),
+///     side: OrderSide::Buy,
+///     qty: Qty::new(100),
+///     symbol: "AAPL".parse()?,
+///     price: Price::from_ticks(1_632_400),
+///     time_in_force: TimeInForce::Day,
+///     order_ref: OrderRef(7),
+///     marks: OrderMarks::default(),
+///     state: OrderState::Live,
+///     client_id: "quote 2".parse()?,
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Outbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accepted<'a> {
     /// When.
@@ -73,6 +132,34 @@ pub struct Accepted<'a> {
 }
 
 /// An order that has taken the place of another.
+///
+/// ```
+/// use onbeat_systems::price::{MarketTime, Price, Qty};
+/// use onbeat_systems::wire::OrderRef;
+/// use onbeat_systems::wire::ouch::{
+///     Accepted, Appendage, OrderMarks, OrderSide, OrderState, Outbound, Replaced, TimeInForce, UserRefNum,
+/// };
+///
+/// let order = Accepted {
+///     timestamp: MarketTime::from_ns(34_200_000_000_000),
+///     user_ref: UserRefNum(2),
+///     side: OrderSide::Buy,
+///     qty: Qty::new(100),
+///     symbol: "AAPL".parse()?,
+///     price: Price::from_ticks(1_632_400),
+///     time_in_force: TimeInForce::Day,
+///     order_ref: OrderRef(7),
+///     marks: OrderMarks::default(),
+///     state: OrderState::Live,
+///     client_id: "quote 2".parse()?,
+///     appendage: Appendage::EMPTY,
+/// };
+/// let message = Outbound::Replaced(Replaced { original: UserRefNum(1), order });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Outbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Replaced<'a> {
     /// The order that is gone.
@@ -82,6 +169,8 @@ pub struct Replaced<'a> {
 }
 
 /// An order, or a part of it, that is cancelled.
+///
+/// [`Outbound`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Canceled<'a> {
     /// When.
@@ -97,6 +186,26 @@ pub struct Canceled<'a> {
 }
 
 /// An execution.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, Executed, Outbound, UserRefNum, Liquidity};
+/// use onbeat_systems::price::{MarketTime, Price, Qty};
+/// use onbeat_systems::wire::MatchNumber;
+///
+/// let message = Outbound::Executed(Executed {
+///     timestamp: MarketTime::from_ns(34_200_000_000_000),
+///     user_ref: UserRefNum(1),
+///     qty: Qty::new(100),
+///     price: Price::from_ticks(1_632_400),
+///     liquidity: Liquidity::Added,
+///     match_number: MatchNumber(1),
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Outbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Executed<'a> {
     /// When.
@@ -116,6 +225,23 @@ pub struct Executed<'a> {
 }
 
 /// An order that is refused.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, Rejected, Outbound, UserRefNum};
+/// use onbeat_systems::price::MarketTime;
+///
+/// let message = Outbound::Rejected(Rejected {
+///     timestamp: MarketTime::from_ns(34_200_000_000_000),
+///     user_ref: UserRefNum(1),
+///     reason: 8,
+///     client_id: "quote 1".parse()?,
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Outbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rejected<'a> {
     /// When.
@@ -131,6 +257,21 @@ pub struct Rejected<'a> {
 }
 
 /// What became of a cancel that did not cancel.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, CancelNotice, Outbound, UserRefNum};
+/// use onbeat_systems::price::MarketTime;
+///
+/// let message = Outbound::CancelRejected(CancelNotice {
+///     timestamp: MarketTime::from_ns(34_200_000_000_000),
+///     user_ref: UserRefNum(1),
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Outbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CancelNotice<'a> {
     /// When.
@@ -142,6 +283,21 @@ pub struct CancelNotice<'a> {
 }
 
 /// The answer to an account query.
+///
+/// ```
+/// use onbeat_systems::wire::ouch::{Appendage, NextUserRef, Outbound, UserRefNum};
+/// use onbeat_systems::price::MarketTime;
+///
+/// let message = Outbound::NextUserRef(NextUserRef {
+///     timestamp: MarketTime::from_ns(34_200_000_000_000),
+///     user_ref: UserRefNum(8),
+///     appendage: Appendage::EMPTY,
+/// });
+/// let mut bytes = Vec::new();
+/// message.encode(&mut bytes)?;
+/// assert_eq!(Outbound::decode(&bytes), Ok(message));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NextUserRef<'a> {
     /// When.
