@@ -74,8 +74,9 @@
 //!    [`WorldCtx::until`], messages, changes) and polls those whom that woke, whatever the budget; then
 //!    one round of the other tasks that are ready (`tasks_per_cycle` of them at most), the stage's systems, and
 //!    the reaper, which drops the futures of aborted tasks where the World may be used, as after each
-//!    poll; for a stage of fixed steps ([`RuntimeBuilder::fixed_step`]) that as often as steps are due, or not at all. After the
-//!    last stage a look and a round more: what its systems woke acts, and writes, in this tick;
+//!    poll; for a stage of fixed steps ([`RuntimeBuilder::fixed_step`]) that as often as steps are due, or
+//!    not at all. After the last stage a look and a round more: what its systems woke acts, and writes, in
+//!    this tick;
 //! 6. **end of tick**: message buffers turn over, unless a stage of fixed steps has not run since they
 //!    last did; removal trackers are cleared, change ticks checked, statistics written.
 //!

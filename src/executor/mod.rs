@@ -7,7 +7,8 @@
 //! - [`inbox`]: wakes from other threads, over [`sync`]'s atomics, found through [`registry`];
 //! - [`table`]: slots; [`ring`]: those that are ready;
 //! - [`queue`], [`round`], [`ending`], [`handle`]: the executor's operations, along the drawing below;
-//! - [`details`]: what is known of tasks for those who look; [`watch`]: what is noted of polls; [`spans`]: what a collector of traces sees;
+//! - [`details`]: what is known of tasks for those who look; [`watch`]: what is noted of polls;
+//!   [`spans`]: what a collector of traces sees;
 //! - [`memory`]: what a slot's future and output live in, taken from [`pool`], which has blocks of its own
 //!   and the slots of a [`slab`]; [`slots`]: tasks in the slab;
 //! - [`keep`]: what a task keeps beside its future.

@@ -9,8 +9,9 @@
 //!   6 end of tick                      `FrameLoop::end`
 //! ```
 //!
-//! Steps 1 to 4 are a turn. One between two ticks ends there, and belongs to the tick before it. A *round* polls the tasks that are ready when it begins, each at most once;
-//! rounds follow one another until only what is behind the turn mark is ready, or the budget is spent.
+//! Steps 1 to 4 are a turn. One between two ticks ends there, and belongs to the tick before it. A
+//! *round* polls the tasks that are ready when it begins, each at most once; rounds follow one another
+//! until only what is behind the turn mark is ready, or the budget is spent.
 
 use std::{panic::Location, sync::Arc, task::Waker};
 

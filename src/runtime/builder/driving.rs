@@ -101,9 +101,10 @@ impl RuntimeBuilder<'_> {
         self
     }
 
-    /// Keeps the thread on this core, numbered from 0, from the building of the runtime to its drop. When
-    /// the operating system refuses, [`Runtime::refusals`](crate::Runtime::refusals) says why, and the thread goes where it likes.
-    /// Linux only. Threads that are started from this one meanwhile begin on the same core.
+    /// Keeps the thread on this core, numbered from 0, from the building of the runtime to its drop.
+    /// When the operating system refuses, [`Runtime::refusals`](crate::Runtime::refusals) says why, and
+    /// the thread goes where it likes. Linux only. Threads that are started from this one meanwhile
+    /// begin on the same core.
     ///
     /// ```
     /// use bevy_ecs::world::World;
@@ -119,11 +120,11 @@ impl RuntimeBuilder<'_> {
         self
     }
 
-    /// Runs the thread under `SCHED_FIFO` with this priority, 1 to 99, from the building of the runtime to
-    /// its drop: nothing of a lower priority runs on its core while it does not sleep. A spinning loop of
-    /// such a thread starves whatever else belongs on that core, so pin it. When the operating system
-    /// refuses, [`Runtime::refusals`](crate::Runtime::refusals) says why. Linux only. Threads that are started from this one
-    /// meanwhile begin with the same priority.
+    /// Runs the thread under `SCHED_FIFO` with this priority, 1 to 99, from the building of the runtime
+    /// to its drop: nothing of a lower priority runs on its core while it does not sleep. A spinning
+    /// loop of such a thread starves whatever else belongs on that core, so pin it. When the operating
+    /// system refuses, [`Runtime::refusals`](crate::Runtime::refusals) says why. Linux only. Threads
+    /// that are started from this one meanwhile begin with the same priority.
     ///
     /// ```
     /// use bevy_ecs::world::World;

@@ -1,6 +1,6 @@
-//! Loom models of the inbox and of the channels across threads: the library's own files, compiled with loom's atomics, under every
-//! interleaving and every value that the memory model lets a load return, up to a bound on
-//! preemptions.
+//! Loom models of the inbox and of the channels across threads: the library's own files, compiled with
+//! loom's atomics, under every interleaving and every value that the memory model lets a load return,
+//! up to a bound on preemptions.
 //!
 //! Run them with `RUSTFLAGS="--cfg loom" cargo test --release` in this folder.
 //!
