@@ -10,7 +10,7 @@
 //! not know that the clock is virtual.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
     time::{Duration, Instant, SystemTime},
 };
@@ -111,6 +111,16 @@ async fn feed() {
     }
 }
 
+/// For somebody who waits at a terminal.
+fn show_progress(percent: u32) {
+    let mut terminal = io::stderr();
+    if terminal.is_terminal() {
+        // Without a reader the run goes on.
+        let line = if percent < 100 { format!("\r{percent:3} %") } else { "\r     \r".to_owned() };
+        let _ = terminal.write_all(line.as_bytes());
+    }
+}
+
 fn run(length: Duration) -> Outcome {
     let mut world = World::new();
     world.init_resource::<Market>();
@@ -125,8 +135,13 @@ fn run(length: Duration) -> Outcome {
     let closed = rt.block_on(async {
         let opened = event_time();
         let feed = spawn(feed());
+        for percent in (10..100).step_by(10) {
+            sleep_until(opened + length * percent / 100).await;
+            show_progress(percent);
+        }
         // The tick of the last millisecond is the last; the next would begin another hour.
         sleep_until(opened + length - Duration::from_millis(1)).await;
+        show_progress(100);
         feed.abort();
         utc_now()
     });
