@@ -63,7 +63,8 @@
 //!    most. Where there are sockets, the operating system is asked for events in every turn that found
 //!    nothing ready, and otherwise after `event_interval` turns or 10 us, whichever comes first; what the
 //!    wait of step 1 was told is not asked again. Then what other threads asked of the runtime through a
-//!    [`Handle`] happens, in the order in which it was asked, 256 closures at most. Last, pollers ([`RuntimeBuilder::poller`]) are called;
+//!    [`Handle`] happens, in the order in which it was asked, 256 closures at most. Last, pollers
+//!    ([`RuntimeBuilder::poller`]) are called;
 //! 3. **ready tasks**: first those that awaited this tick ([`WorldCtx::next_tick`]), in order of call;
 //!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle` polls) is
 //!    spent. What the budget cuts off comes first in the next turn;
