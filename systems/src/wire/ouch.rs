@@ -113,6 +113,13 @@ impl From<Side> for OrderSide {
 
 codes! {
     /// How long an order lives.
+    ///
+    /// ```
+    /// use onbeat_systems::wire::ouch::TimeInForce;
+    ///
+    /// assert_eq!(TimeInForce::from_byte(b'3'), TimeInForce::ImmediateOrCancel);
+    /// assert_eq!(TimeInForce::Day.byte(), b'0');
+    /// ```
     TimeInForce {
         /// `0`: until the market closes.
         Day = b'0',
@@ -129,6 +136,13 @@ codes! {
 
 codes! {
     /// Why an order, or a part of it, is cancelled.
+    ///
+    /// ```
+    /// use onbeat_systems::wire::ouch::CancelReason;
+    ///
+    /// assert_eq!(CancelReason::from_byte(b'U'), CancelReason::User);
+    /// assert_eq!(CancelReason::SelfMatch.byte(), b'Q');
+    /// ```
     CancelReason {
         /// `U`: the user asked.
         User = b'U',
@@ -163,6 +177,13 @@ codes! {
 
 codes! {
     /// What an accepted order does.
+    ///
+    /// ```
+    /// use onbeat_systems::wire::ouch::OrderState;
+    ///
+    /// assert_eq!(OrderState::from_byte(b'D'), OrderState::Dead);
+    /// assert_eq!(OrderState::Live.byte(), b'L');
+    /// ```
     OrderState {
         /// `L`: it lives.
         Live = b'L',
@@ -173,6 +194,13 @@ codes! {
 
 codes! {
     /// Which side of an execution an order was on.
+    ///
+    /// ```
+    /// use onbeat_systems::wire::ouch::Liquidity;
+    ///
+    /// assert_eq!(Liquidity::from_byte(b'?'), Liquidity::Unlisted(b'?'));
+    /// assert_eq!(Liquidity::Added.byte(), b'A');
+    /// ```
     Liquidity {
         /// `A`: it rested in the book.
         Added = b'A',

@@ -94,6 +94,13 @@ pub struct SystemEvent {
 
 codes! {
     /// A turn of the day.
+    ///
+    /// ```
+    /// use onbeat_systems::wire::itch::EventCode;
+    ///
+    /// assert_eq!(EventCode::from_byte(b'Q'), EventCode::StartOfMarket);
+    /// assert_eq!(EventCode::EndOfMarket.byte(), b'M');
+    /// ```
     EventCode {
         /// `O`: the first message.
         StartOfMessages = b'O',
@@ -178,6 +185,13 @@ pub struct TradingAction {
 
 codes! {
     /// Whether an instrument trades.
+    ///
+    /// ```
+    /// use onbeat_systems::wire::itch::TradingState;
+    ///
+    /// assert_eq!(TradingState::from_byte(b'T'), TradingState::Trading);
+    /// assert_eq!(TradingState::Halted.byte(), b'H');
+    /// ```
     TradingState {
         /// `H`: halted on all markets.
         Halted = b'H',
