@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::disturbance::Disturbance;
+
 /// The schedule of one pass, and what came of it.
 #[derive(Debug)]
 pub(crate) struct Beat {
@@ -50,6 +52,8 @@ pub(crate) struct Pass {
     pub(crate) drift_ns: i64,
     /// The part of a core that the thread used, 0 to 1.
     pub(crate) cpu: f64,
+    /// What kept the thread from its core.
+    pub(crate) disturbance: Disturbance,
 }
 
 impl Beat {
@@ -126,6 +130,7 @@ impl Beat {
             drift_ns,
             cpu,
             lateness_ns: self.lateness_ns,
+            disturbance: Disturbance::default(),
         }
     }
 

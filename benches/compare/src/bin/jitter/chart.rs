@@ -5,43 +5,78 @@ use std::fmt::Write as _;
 use crate::figures::{Samples, time};
 
 /// The colours of the lines, for a light and for a dark background.
-const COLOURS: [(&str, &str); 11] = [
-    ("#666666", "#a9a9a9"),
-    ("#d1242f", "#ff6b6b"),
-    ("#e8820c", "#ffb14d"),
-    ("#9a6700", "#d9b64a"),
+const COLOURS: [(&str, &str); 8] = [
+    ("#57606a", "#b1bac4"),
+    ("#cf222e", "#ff7b72"),
+    ("#c2570c", "#ffa657"),
+    ("#9a6700", "#e3c04f"),
     ("#0969da", "#6cb6ff"),
-    ("#00838f", "#4fd1d9"),
-    ("#1a7f37", "#5fd07b"),
-    ("#8250df", "#c39bff"),
-    ("#bf3989", "#ff8ac8"),
-    ("#5b3a1e", "#c79a73"),
-    ("#2b3a67", "#93a4d9"),
+    ("#0f766e", "#4fd1c5"),
+    ("#1a7f37", "#6fdd8b"),
+    ("#8250df", "#d2a8ff"),
 ];
 
 const WIDTH: f64 = 860.0;
-const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
+const LEFT: f64 = 76.0;
+const RIGHT: f64 = 24.0;
 /// The least that a logarithmic axis shows, in nanoseconds.
 const FLOOR_NS: u64 = 10;
+/// Lines of a legend beside one another.
+const LEGEND_COLUMNS: usize = 3;
+
+/// How a line is drawn. No two lines of a plot look the same, also without colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// The number of its colour.
+    pub(crate) colour: usize,
+    pub(crate) stroke: Stroke,
+}
+
+/// Who a line belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stroke {
+    /// onbeat: thick.
+    Ours,
+    /// What no runtime can beat, and other runtimes.
+    Plain,
+    /// Loops without a runtime.
+    Dashed,
+    /// A second one of the same colour.
+    Dotted,
+}
+
+impl Stroke {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Plain => "line",
+            Self::Dashed => "line dash",
+            Self::Dotted => "line dots",
+        }
+    }
+}
 
 /// A line of a plot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) name: &'a str,
-    /// The number of its colour.
-    pub(crate) colour: usize,
+    pub(crate) look: Look,
     pub(crate) samples: &'a Samples,
 }
 
 /// The style of every plot. The colours follow what the reader's system prefers.
 pub(crate) fn style() -> String {
     let mut css = String::from(
-        "svg text{font:12px system-ui,sans-serif;fill:#24292f}svg .grid{stroke:#d0d7de;\
-         stroke-width:1}svg .line{fill:none;stroke-width:1.8}svg .thin{fill:none;stroke-width:1}\
-         svg .title{font-weight:600;font-size:14px}",
+        "svg text{font:13px system-ui,sans-serif;fill:#24292f}svg .ground{fill:#fff}\
+         svg .grid{stroke:#d8dee4;stroke-width:1}svg .bar{stroke:#afb8c1;stroke-width:1}\
+         svg polyline{fill:none;stroke-linejoin:round}svg .line{stroke-width:1.7}\
+         svg .ours{stroke-width:3.2}svg .thin{stroke-width:1.1}svg .dash{stroke-dasharray:7 4}\
+         svg .dots{stroke-dasharray:2 3}svg text.title{font-weight:600;font-size:15px}",
     );
-    let mut dark = String::from("svg text{fill:#e6edf3}svg .grid{stroke:#3d444d}");
+    let mut dark = String::from(
+        "svg text{fill:#e6edf3}svg .ground{fill:#0d1117}svg .grid{stroke:#2f353d}\
+         svg .bar{stroke:#59636e}",
+    );
     for (index, (light_colour, dark_colour)) in COLOURS.iter().enumerate() {
         write_to(&mut css, format_args!("svg .c{index}{{stroke:{light_colour}}}"));
         write_to(&mut dark, format_args!("svg .c{index}{{stroke:{dark_colour}}}"));
@@ -50,51 +85,61 @@ pub(crate) fn style() -> String {
     css
 }
 
-/// A drawing of its own, which can be a file.
+/// A drawing of its own, which can be a file. It brings its background: the page around it need not
+/// have the colours that the reader's system prefers.
 pub(crate) fn alone(drawing: &str) -> String {
-    drawing.replacen('>', &format!("><style>{}</style>", style()), 1)
+    let ground = "<rect class=\"ground\" width=\"100%\" height=\"100%\" rx=\"6\"/>";
+    drawing.replacen('>', &format!("><style>{}</style>{ground}", style()), 1)
 }
 
-/// Percentile curves: how much (y) the share of the samples on x is at most, both logarithmic.
+/// Percentile curves: how much (y) the share of the samples on x is at most, both logarithmic. Each point
+/// is the median of the passes.
 pub(crate) fn percentiles(title: &str, unit: &str, lines: &[Line<'_>]) -> String {
-    let top = 40.0;
-    let bottom = 360.0;
-    let rows = lines.len().div_ceil(3) as f64;
-    let most = lines.iter().map(|line| line.samples.count()).max().unwrap_or(10).max(10);
-    let decades = (most as f64).log10().ceil().clamp(1.0, 6.0);
-    let scale = Scale::over(lines.iter().map(|line| line.samples.max()), top, bottom);
+    let (top, bottom) = (44.0, 374.0);
+    let rows = lines.len().div_ceil(LEGEND_COLUMNS) as f64;
+    let most = lines.iter().map(|line| line.samples.count_of_a_pass()).max().unwrap_or(0).max(10);
+    let decades = (most as f64).log10().clamp(1.0, 6.0);
+    let longest = |line: &Line<'_>| line.samples.at(1.0);
+    let scale = Scale::over(lines.iter().map(longest), top, bottom);
     let x = |part: f64| LEFT + (-(1.0 - part).log10() / decades).min(1.0) * (WIDTH - LEFT - RIGHT);
-    let mut svg = open(bottom + 50.0 + rows * 20.0, title);
+    let mut svg = open(bottom + 52.0 + rows * 20.0, title);
     scale.grid(&mut svg);
-    for decade in 0..=decades as i32 {
-        let part = 1.0 - 10_f64.powi(-decade);
+    for part in [0.0, 0.5, 0.9, 0.99, 0.999, 0.999_9, 0.999_99] {
         let at = x(part);
-        let label = format!("{}", (part * 1e8).round() / 1e6);
+        if at > WIDTH - RIGHT - 1.0 && part > 0.9 {
+            break;
+        }
+        let label = (part * 1e8).round() / 1e6;
         write_to(
             &mut svg,
             format_args!(
                 "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>\
                  <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label} %</text>",
-                bottom + 16.0
+                bottom + 17.0
             ),
         );
     }
+    let passes = lines.iter().map(|line| line.samples.passes()).max().unwrap_or(0);
     write_to(
         &mut svg,
         format_args!(
-            "<text x=\"{LEFT}\" y=\"{:.1}\">share of {unit} that are at most so late</text>",
-            bottom + 32.0
+            "<text x=\"{LEFT}\" y=\"{:.1}\">of the {unit} of a pass are at most so late (median of {passes} \
+             passes)</text>",
+            bottom + 35.0
         ),
     );
-    for line in lines.iter().filter(|line| line.samples.count() > 0) {
-        let resolved = (line.samples.count() as f64).log10().min(decades);
+    // The thick ones lie beneath, so that what they are compared with is seen where the two meet.
+    let thick = |line: &&Line<'_>| line.look.stroke == Stroke::Ours;
+    let drawn = lines.iter().filter(thick).chain(lines.iter().filter(|line| !thick(line)));
+    for line in drawn.filter(|line| line.samples.count() > 0) {
+        let resolved = (line.samples.count_of_a_pass() as f64).log10().min(decades);
         let points: Vec<_> = (0..=(resolved * 40.0) as i32)
             .map(|step| 1.0 - 10_f64.powf(-f64::from(step) / 40.0))
             .map(|part| (x(part), scale.y(line.samples.at(part))))
             .collect();
-        polyline(&mut svg, "line", line.colour, &points);
+        polyline(&mut svg, line.look.stroke.class(), line.look.colour, &points);
     }
-    legend(&mut svg, lines, bottom + 52.0);
+    legend(&mut svg, lines, bottom + 58.0);
     svg.push_str("</svg>");
     svg
 }
@@ -102,26 +147,33 @@ pub(crate) fn percentiles(title: &str, unit: &str, lines: &[Line<'_>]) -> String
 /// The latest of each stretch of time, one panel for each line under the other, on one scale.
 pub(crate) fn over_time(title: &str, lines: &[Line<'_>]) -> String {
     let height = 110.0;
-    let mut svg = open(40.0 + lines.len() as f64 * (height + 30.0), title);
-    let longest = lines.iter().flat_map(|line| line.samples.longest_ns.iter().copied());
-    let range: Vec<_> = longest.collect();
+    let mut svg = open(40.0 + lines.len() as f64 * (height + 34.0), title);
+    let longest =
+        || lines.iter().flat_map(|line| line.samples.longest_ns.iter().flatten().copied());
     for (index, line) in lines.iter().enumerate() {
-        let top = 56.0 + index as f64 * (height + 30.0);
-        let scale = Scale::over(range.iter().copied(), top, top + height);
+        let top = 60.0 + index as f64 * (height + 34.0);
+        let scale = Scale::over(longest(), top, top + height);
         scale.grid(&mut svg);
-        let count = line.samples.longest_ns.len().max(2);
-        let step = (WIDTH - LEFT - RIGHT) / (count - 1) as f64;
-        let points: Vec<_> = line
-            .samples
-            .longest_ns
-            .iter()
-            .enumerate()
-            .map(|(at, ns)| (LEFT + at as f64 * step, scale.y(*ns)))
-            .collect();
-        polyline(&mut svg, "thin", line.colour, &points);
+        let passes = &line.samples.longest_ns;
+        let wide = (WIDTH - LEFT - RIGHT) / passes.len().max(1) as f64;
+        for (number, pass) in passes.iter().enumerate() {
+            let left = LEFT + number as f64 * wide;
+            let bar = if number == 0 { LEFT } else { left };
+            write_to(
+                &mut svg,
+                format_args!(
+                    "<line class=\"bar\" x1=\"{bar:.1}\" x2=\"{bar:.1}\" y1=\"{top:.1}\" y2=\"{:.1}\"/>",
+                    top + height
+                ),
+            );
+            let step = (wide - 4.0) / (pass.len().max(2) - 1) as f64;
+            let at = |(at, ns): (usize, &u64)| (left + 2.0 + at as f64 * step, scale.y(*ns));
+            let points: Vec<_> = pass.iter().enumerate().map(at).collect();
+            polyline(&mut svg, "thin", line.look.colour, &points);
+        }
         write_to(
             &mut svg,
-            format_args!("<text x=\"{LEFT}\" y=\"{:.1}\">{}</text>", top - 5.0, line.name),
+            format_args!("<text x=\"{LEFT}\" y=\"{:.1}\">{}</text>", top - 7.0, line.name),
         );
     }
     svg.push_str("</svg>");
@@ -150,21 +202,31 @@ impl Scale {
         self.bottom - (at - self.from) / (self.to - self.from) * (self.bottom - self.top)
     }
 
+    /// A line for each power of ten, and a label where there is room for one.
     fn grid(self, svg: &mut String) {
+        let room = (self.bottom - self.top) / (self.to - self.from);
+        let each = (15.0 / room).ceil().max(1.0) as u32;
         for decade in self.from as u32..=self.to as u32 {
             let ns = 10_u64.pow(decade);
             let y = self.y(ns);
-            let label = time(ns).replace(".0 ", " ").replace(".00 ", " ");
             write_to(
                 svg,
                 format_args!(
-                    "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-                     <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
-                    WIDTH - RIGHT,
-                    LEFT - 6.0,
-                    y + 4.0
+                    "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
+                    WIDTH - RIGHT
                 ),
             );
+            if (decade - self.from as u32).is_multiple_of(each) {
+                let label = time(ns).replace(".00 ", " ").replace(".0 ", " ");
+                write_to(
+                    svg,
+                    format_args!(
+                        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+                        LEFT - 8.0,
+                        y + 4.5
+                    ),
+                );
+            }
         }
     }
 }
@@ -172,7 +234,7 @@ impl Scale {
 fn open(height: f64, title: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
-         aria-label=\"{title}\"><text class=\"title\" x=\"{LEFT}\" y=\"22\">{title}</text>"
+         aria-label=\"{title}\"><text class=\"title\" x=\"{LEFT}\" y=\"24\">{title}</text>"
     )
 }
 
@@ -185,13 +247,16 @@ fn polyline(svg: &mut String, class: &str, colour: usize, points: &[(f64, f64)])
 }
 
 fn legend(svg: &mut String, lines: &[Line<'_>], top: f64) {
+    let wide = (WIDTH - LEFT - RIGHT) / LEGEND_COLUMNS as f64;
+    let rows = lines.len().div_ceil(LEGEND_COLUMNS).max(1);
     for (index, line) in lines.iter().enumerate() {
-        let x = LEFT + (index % 3) as f64 * 260.0;
-        let y = top + (index / 3) as f64 * 20.0;
-        polyline(svg, "line", line.colour, &[(x, y - 4.0), (x + 22.0, y - 4.0)]);
+        let x = LEFT + (index / rows) as f64 * wide;
+        let y = top + (index % rows) as f64 * 20.0;
+        let class = line.look.stroke.class();
+        polyline(svg, class, line.look.colour, &[(x, y - 4.5), (x + 30.0, y - 4.5)]);
         write_to(
             svg,
-            format_args!("<text x=\"{:.1}\" y=\"{y:.1}\">{}</text>", x + 28.0, line.name),
+            format_args!("<text x=\"{:.1}\" y=\"{y:.1}\">{}</text>", x + 37.0, line.name),
         );
     }
 }
@@ -203,17 +268,33 @@ fn write_to(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headline::RECEIVERS;
+    use crate::plan::Contender;
 
     #[test]
     fn a_drawing_alone_carries_its_style_and_asks_nothing_of_the_network() {
-        let mut samples = Samples::new();
+        let mut samples = Samples::default();
         samples.add(&[20, 30, 50_000]);
-        let line = Line { name: "one", colour: 1, samples: &samples };
+        let look = Contender::OnbeatSpin.look();
+        let line = Line { name: "one", look, samples: &samples };
         let svg = alone(&percentiles("a title", "ticks", &[line]));
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>"));
         assert!(svg.contains("><style>"));
         assert!(!svg.replace("http://www.w3.org/2000/svg", "").contains("http"));
-        assert!(!svg.contains("NaN"));
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+        assert!(!over_time("a title", &[line, line]).contains("NaN"));
+    }
+
+    #[test]
+    fn no_two_lines_of_a_plot_look_the_same() {
+        let contenders = Contender::ALL.map(Contender::look);
+        let receivers = RECEIVERS.map(|receiver| receiver.look);
+        for looks in [&contenders[..], &receivers[..]] {
+            for (index, look) in looks.iter().enumerate() {
+                assert!(look.colour < COLOURS.len());
+                assert!(!looks[..index].contains(look), "{look:?}");
+            }
+        }
     }
 
     #[test]
@@ -221,6 +302,6 @@ mod tests {
         let scale = Scale::over([1_000_000].into_iter(), 0.0, 100.0);
         assert_eq!(scale.y(0), 100.0);
         assert_eq!(scale.y(1_000_000), 0.0);
-        assert!(scale.y(5_000) < scale.y(4_000));
+        assert!(scale.y(1_000) > scale.y(10_000));
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bevy_ecs::prelude::Resource;
 use core_affinity::CoreId;
 
+use crate::chart::{Look, Stroke};
 use crate::figures::Samples;
 use crate::passes::{in_a_process, on_core, read_numbers};
 use crate::raw::finest_slack;
@@ -31,33 +32,37 @@ pub(crate) type Datagram = [u8; 8];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Receiver {
     pub(crate) name: &'static str,
-    /// The number of its colour.
-    pub(crate) colour: usize,
+    pub(crate) look: Look,
     run: fn(UdpSocket, Seen) -> Seen,
     may_hang: bool,
 }
 
 const fn receiver(
     name: &'static str,
-    colour: usize,
+    (colour, stroke): (usize, Stroke),
     run: fn(UdpSocket, Seen) -> Seen,
     may_hang: bool,
 ) -> Receiver {
-    Receiver { name, colour, run, may_hang }
+    Receiver { name, look: Look { colour, stroke }, run, may_hang }
 }
 
 /// All, in the order of the table: those that spin, then those that park.
 pub(crate) const RECEIVERS: [Receiver; 10] = [
-    receiver("raw recv, spinning", 0, receivers::raw_spinning, false),
-    receiver("raw mio, spinning", 4, receivers::mio_spinning, false),
-    receiver("onbeat, block_on_busy", 1, receivers::onbeat_spinning, false),
-    receiver("nexus, block_on_busy", 10, receivers::nexus_spinning, true),
-    receiver("tokio, channel, bevy free-running", 7, receivers::pair_free_running, false),
-    receiver("raw recv, blocking", 6, receivers::raw_blocking, false),
-    receiver("raw mio, parked", 5, receivers::mio_parked, false),
-    receiver("onbeat, block_on", 3, receivers::onbeat_parked, false),
-    receiver("nexus, block_on", 9, receivers::nexus_parked, true),
-    receiver("tokio, channel, bevy at 1 kHz", 8, receivers::pair_at_1_khz, false),
+    receiver("raw recv, spinning", (0, Stroke::Plain), receivers::raw_spinning, false),
+    receiver("raw mio, spinning", (5, Stroke::Dashed), receivers::mio_spinning, false),
+    receiver("onbeat, block_on_busy", (1, Stroke::Ours), receivers::onbeat_spinning, false),
+    receiver("nexus, block_on_busy", (3, Stroke::Dotted), receivers::nexus_spinning, true),
+    receiver(
+        "tokio, channel, bevy free-running",
+        (7, Stroke::Dotted),
+        receivers::pair_free_running,
+        false,
+    ),
+    receiver("raw recv, blocking", (0, Stroke::Dashed), receivers::raw_blocking, false),
+    receiver("raw mio, parked", (4, Stroke::Dashed), receivers::mio_parked, false),
+    receiver("onbeat, block_on", (4, Stroke::Ours), receivers::onbeat_parked, false),
+    receiver("nexus, block_on", (3, Stroke::Plain), receivers::nexus_parked, true),
+    receiver("tokio, channel, bevy at 1 kHz", (7, Stroke::Plain), receivers::pair_at_1_khz, false),
 ];
 
 /// The resource.
@@ -97,42 +102,41 @@ pub(crate) struct Latencies {
     pub(crate) hung: bool,
 }
 
-/// Runs all receivers in turns, `passes` times `datagrams` each.
-pub(crate) fn measure(
-    passes: usize,
+/// Every receiver, with nothing measured yet.
+pub(crate) fn all() -> Vec<Latencies> {
+    let none = |receiver| Latencies { receiver, samples: Samples::default(), lost: 0, hung: false };
+    RECEIVERS.into_iter().map(none).collect()
+}
+
+/// Runs a pass of so many datagrams of each, beginning with another one in each round.
+pub(crate) fn round(
+    all: &mut [Latencies],
+    number: usize,
     datagrams: usize,
     core: Option<CoreId>,
-    mut progress: impl FnMut(&str),
-) -> Result<Vec<Latencies>, String> {
-    let mut all: Vec<Latencies> = RECEIVERS
-        .into_iter()
-        .map(|receiver| Latencies { receiver, samples: Samples::new(), lost: 0, hung: false })
-        .collect();
-    for pass in 0..passes {
-        for step in 0..all.len() {
-            let one = &mut all[(pass + step) % RECEIVERS.len()];
-            if one.hung {
-                continue;
+) -> Result<(), String> {
+    for step in 0..all.len() {
+        let one = &mut all[(number + step) % RECEIVERS.len()];
+        if one.hung {
+            continue;
+        }
+        let latency_ns = if one.receiver.may_hang {
+            let asked =
+                ["headline".to_owned(), one.receiver.name.to_owned(), datagrams.to_string()];
+            let limit = GAP * 3 * datagrams as u32 + Duration::from_secs(2);
+            in_a_process(&asked, core, limit)?.map(|text| read_numbers(&text))
+        } else {
+            Some(here(one.receiver.name, datagrams, core)?)
+        };
+        match latency_ns {
+            Some(latency_ns) => {
+                one.lost += (datagrams - latency_ns.len()) as u64;
+                one.samples.add(&latency_ns);
             }
-            progress(one.receiver.name);
-            let latency_ns = if one.receiver.may_hang {
-                let asked =
-                    ["headline".to_owned(), one.receiver.name.to_owned(), datagrams.to_string()];
-                let limit = GAP * 3 * datagrams as u32 + Duration::from_secs(2);
-                in_a_process(&asked, core, limit)?.map(|text| read_numbers(&text))
-            } else {
-                Some(here(one.receiver.name, datagrams, core)?)
-            };
-            match latency_ns {
-                Some(latency_ns) => {
-                    one.lost += (datagrams - latency_ns.len()) as u64;
-                    one.samples.add(&latency_ns);
-                }
-                None => one.hung = true,
-            }
+            None => one.hung = true,
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 /// One pass in this process: the latencies of what arrived, the warm-up left out.

@@ -2,6 +2,11 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use core_affinity::CoreId;
+
+use crate::disturbance::stolen;
 
 /// What is known of it, a name and a value each.
 #[derive(Clone, Debug)]
@@ -9,9 +14,18 @@ pub(crate) struct Machine {
     pub(crate) facts: Vec<(&'static str, String)>,
 }
 
+/// The machine when the run began.
+#[derive(Debug)]
+pub(crate) struct Looking {
+    facts: Vec<(&'static str, String)>,
+    core: Option<CoreId>,
+    began: Instant,
+    stolen: Duration,
+}
+
 impl Machine {
-    /// Looks.
-    pub(crate) fn look(core: Option<usize>) -> Self {
+    /// Looks, for the first time.
+    pub(crate) fn look(core: Option<CoreId>) -> Looking {
         let cpu = read("/proc/cpuinfo");
         let field = |name: &str| {
             cpu.lines()
@@ -26,12 +40,18 @@ impl Machine {
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         let governor = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor";
         let clock = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-        Self {
+        Looking {
+            core,
+            began: Instant::now(),
+            stolen: stolen(core),
             facts: vec![
                 ("CPU", field("model name")),
                 ("frequency at the start", format!("{} MHz", field("cpu MHz"))),
                 ("cores of this process", cores.to_string()),
-                ("measured on core", core.map_or("not pinned".to_owned(), |id| id.to_string())),
+                (
+                    "measured on core",
+                    core.map_or("not pinned".to_owned(), |core| core.id.to_string()),
+                ),
                 ("isolated cores", known(&read("/sys/devices/system/cpu/isolated"), "none")),
                 ("governor", known(&read(governor), "not visible")),
                 ("virtualised", virtualised),
@@ -43,10 +63,20 @@ impl Machine {
             ],
         }
     }
+}
 
+impl Looking {
     /// Adds what is known at the end only.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(mut self) -> Machine {
+        let passed = self.began.elapsed().as_secs_f64().max(1e-9);
+        let stolen = stolen(self.core).saturating_sub(self.stolen).as_secs_f64();
         self.facts.push(("load at the end", load()));
+        self.facts.push(("length of the run", format!("{passed:.0} s")));
+        self.facts.push((
+            "stolen from that core by the host",
+            format!("{:.1} % of the run", stolen * 100.0 / passed),
+        ));
+        Machine { facts: self.facts }
     }
 }
 

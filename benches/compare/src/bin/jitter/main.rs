@@ -1,17 +1,21 @@
 //! How late each tick of onbeat and of its peers begins, at fixed rates, and how long a datagram takes from
 //! the descriptor to a resource; printed as tables, and written as a report.
 
+mod bars;
 mod beat;
 mod chart;
+mod disturbance;
 mod figures;
 mod headline;
 mod load;
 mod machine;
+mod measured;
 mod passes;
 mod plan;
 mod raw;
 mod report;
 mod runtimes;
+mod text;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,23 +25,29 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use core_affinity::CoreId;
 
-use crate::figures::Figures;
-use crate::headline::Latencies;
 use crate::machine::Machine;
+use crate::measured::Measured;
 use crate::passes::Order;
-use crate::plan::{Cell, Size, cells};
-use crate::report::Measured;
+use crate::plan::{Size, cells};
 
 /// Measures how late ticks begin, against an absolute schedule, and writes a report.
 ///
 /// Each table is a rate and a load; the contenders take turns on one core. Tick k is compared with
-/// t0 + k * period; every tick is recorded. `missed` began only when the next was due, or never;
-/// `drift` is the median lateness of the last tenth of a pass less that of the first; `CPU` is the
-/// processor time of the thread by the time that passed.
+/// t0 + k * period; every tick is recorded.
+///
+/// The run goes in rounds: in each, every contender of every table has one short pass. Every figure is
+/// taken of each pass alone, and tables, curves, pictures and verdicts show the median of the passes, so
+/// that what disturbs the machine for some seconds moves none of them. A percentile finer than a pass has
+/// ticks is its latest one. Only `max`, `missed` and `early` are of all passes.
+///
+/// `missed` began only when the next was due, or never; `early` began before its time; `drift` is the
+/// median lateness of the last tenth of a pass less that of the first; `CPU` is the processor time of the
+/// thread by the time that passed; `disturbed` passes were kept from their core for more than 1 % of the
+/// time, by the host (steal) or by another thread.
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP)]
 struct Arguments {
-    /// A few short passes: shows that everything runs, the figures mean little.
+    /// Two rounds of short passes: shows that everything runs, the figures mean little.
     #[arg(long, conflicts_with = "full")]
     quick: bool,
 
@@ -75,6 +85,8 @@ Examples:
   cargo run --release --bin jitter -- --picture ../../docs/jitter.svg
 
 Notes:
+  spin, hybrid and park are Idle::Spin, Idle::ParkThenSpin and Idle::Park.
+  No verdict changes the exit status: what a machine allows is not the program's to judge.
   Nobody skips a beat: onbeat and tokio make up for late ones. bevy's runner waits for a whole period
   after each frame, and so falls behind.
   nexus runs in a process of its own, which is ended when it hangs.
@@ -104,24 +116,32 @@ fn run(arguments: &Arguments, core: Option<CoreId>) -> Result<(), String> {
         _ => Size::Usual,
     };
     let wanted = |title: &str| arguments.only.as_ref().is_none_or(|text| title.contains(text));
-    let mut cells = cells(size);
-    cells.retain(|cell| wanted(&cell.title()));
-    if cells.is_empty() && !wanted("headline") {
+    let cells = cells(size).into_iter().filter(|cell| wanted(&cell.title()));
+    let mut measured: Vec<_> = cells.map(Measured::nothing_yet).collect();
+    let mut headline = if wanted("headline") { headline::all() } else { Vec::new() };
+    if measured.is_empty() && headline.is_empty() {
         return Err("no table has that in its title".to_owned());
     }
-    let mut machine = Machine::look(core.map(|core| core.id));
+    let machine = Machine::look(core);
     let began = Instant::now();
-    let headline = if wanted("headline") { headline(size, core)? } else { Vec::new() };
-    let mut measured = Vec::new();
-    for (index, cell) in cells.iter().enumerate() {
-        eprintln!("[{:>3} s] table {} of {}", began.elapsed().as_secs(), index + 1, cells.len());
-        let one = measure(cell, core)?;
-        println!("{}\n", report::text(&one));
-        measured.push(one);
+    for round in 0..size.rounds() as usize {
+        let number = round + 1;
+        eprintln!("[{:>3} s] round {number} of {}", began.elapsed().as_secs(), size.rounds());
+        headline::round(&mut headline, round, size.datagrams(), core)?;
+        for one in &mut measured {
+            measure(one, round, core)?;
+        }
     }
-    machine.end();
-    for (bar, figure, held) in report::bars(&measured, &headline) {
-        println!("{bar}: {figure}: {}", if held { "yes" } else { "NO" });
+    let machine = machine.end();
+    if !headline.is_empty() {
+        println!("{}\n", text::headline(&headline));
+    }
+    for one in &measured {
+        println!("{}\n", text::table(one));
+    }
+    println!("{}\n", text::machine(&machine));
+    for bar in bars::all(&measured, &headline) {
+        println!("{}: {}: {}", bar.what, bar.figure, bar.verdict());
     }
     write(&arguments.report, &report::html(&machine, &measured, &headline))?;
     if let Some(file) = &arguments.picture {
@@ -131,46 +151,29 @@ fn run(arguments: &Arguments, core: Option<CoreId>) -> Result<(), String> {
     Ok(())
 }
 
-fn headline(size: Size, core: Option<CoreId>) -> Result<Vec<Latencies>, String> {
-    let (passes, datagrams) = match size {
-        Size::Quick => (1, 200),
-        Size::Usual => (3, 2_000),
-        Size::Full => (10, 10_000),
-    };
-    let answer = headline::measure(passes, datagrams, core, |name| {
-        eprintln!("  datagrams: {name}");
-    })?;
-    println!("{}\n", report::headline_text(&answer));
-    Ok(answer)
-}
-
-/// Runs the contenders of a cell in turns; each round begins with another one.
-fn measure(cell: &Cell, core: Option<CoreId>) -> Result<Measured, String> {
-    let mut rows: Vec<_> =
-        cell.contenders.iter().map(|contender| (*contender, Figures::new())).collect();
+/// Runs a pass of each contender of a table; each round begins with another one.
+fn measure(one: &mut Measured, round: usize, core: Option<CoreId>) -> Result<(), String> {
+    let Measured { cell, rows } = one;
     let count = rows.len();
     let period_ns = (Duration::from_secs(1) / cell.rate_hz).as_nanos() as u64;
-    for pass in 0..cell.passes as usize {
-        for step in 0..count {
-            let (contender, figures) = &mut rows[(pass + step) % count];
-            if figures.hung {
-                continue;
-            }
-            eprintln!("  {}, pass {}: {}", cell.title(), pass + 1, contender.name());
-            let order = Order {
-                contender: *contender,
-                rate_hz: cell.rate_hz,
-                load: cell.load,
-                length: cell.pass,
-                core,
-            };
-            match passes::run(order)? {
-                Some(pass) => figures.add(&pass, period_ns),
-                None => figures.hung = true,
-            }
+    for step in 0..count {
+        let (contender, figures) = &mut rows[(round + step) % count];
+        if figures.hung {
+            continue;
+        }
+        let order = Order {
+            contender: *contender,
+            rate_hz: cell.rate_hz,
+            load: cell.load,
+            length: cell.pass,
+            core,
+        };
+        match passes::run(order)? {
+            Some(pass) => figures.add(&pass, period_ns),
+            None => figures.hung = true,
         }
     }
-    Ok(Measured { cell: cell.clone(), rows })
+    Ok(())
 }
 
 /// The core to measure on: that one, or the last, which has least to do with interrupts.

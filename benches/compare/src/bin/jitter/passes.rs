@@ -9,6 +9,7 @@ use core_affinity::CoreId;
 use onbeat::Idle;
 
 use crate::beat::{Beat, Pass};
+use crate::disturbance::{Before, Disturbance};
 use crate::load::{Load, Noise};
 use crate::plan::Contender;
 use crate::runtimes::{self, NexusWait};
@@ -46,24 +47,26 @@ pub(crate) fn run(order: Order) -> Result<Option<Pass>, String> {
 fn here(order: Order) -> Result<Pass, String> {
     let mut noise = Noise::start(order.load).map_err(|error| format!("no loopback: {error}"))?;
     on_core(order.core, move || {
+        let before = Before::look(order.core);
         let beat = Beat::new(order.rate_hz, order.length, order.load.work_percent);
         let load = order.load;
         let beat = match order.contender {
             Contender::Control => raw::spin(beat),
             Contender::OnbeatSpin => runtimes::onbeat(Idle::Spin, beat, load, &mut noise),
-            Contender::OnbeatParkThenSpin => {
-                runtimes::onbeat(Idle::ParkThenSpin, beat, load, &mut noise)
-            }
+            Contender::OnbeatHybrid => runtimes::onbeat(Idle::ParkThenSpin, beat, load, &mut noise),
             Contender::OnbeatPark => runtimes::onbeat(Idle::Park, beat, load, &mut noise),
             Contender::Nanosleep => raw::nanosleep(beat),
             Contender::NanosleepFinest => raw::nanosleep_finest(beat),
+            Contender::EpollFinest => raw::epoll_finest(beat),
             Contender::SpinSleep => raw::spin_sleep(beat),
             Contender::Tokio => runtimes::tokio(beat, load, &mut noise),
             Contender::Bevy => runtimes::bevy(beat),
             Contender::NexusPark => runtimes::nexus(NexusWait::Park, beat),
             Contender::NexusSpin => runtimes::nexus(NexusWait::Spin, beat),
         };
-        beat.finish()
+        let mut pass = beat.finish();
+        pass.disturbance = before.until_now();
+        pass
     })
 }
 
@@ -140,15 +143,16 @@ pub(crate) fn child(asked: &[String], core: Option<CoreId>) -> Result<(), String
 }
 
 fn print(pass: &Pass) -> String {
-    let Pass { lateness_ns, never, early, drift_ns, cpu } = pass;
-    format!("{never} {early} {drift_ns} {cpu}\n{}", numbers(lateness_ns))
+    let Pass { lateness_ns, never, early, drift_ns, cpu, disturbance } = pass;
+    let Disturbance { stolen, queued } = disturbance;
+    format!("{never} {early} {drift_ns} {cpu} {stolen} {queued}\n{}", numbers(lateness_ns))
 }
 
 fn parse(text: &str) -> Result<Pass, String> {
     let wrong = || "a child printed something else".to_owned();
     let (head, rest) = text.split_once('\n').ok_or_else(wrong)?;
     let head: Vec<f64> = head.split(' ').filter_map(|field| field.parse().ok()).collect();
-    let [never, early, drift_ns, cpu] = head[..] else {
+    let [never, early, drift_ns, cpu, stolen, queued] = head[..] else {
         return Err(wrong());
     };
     Ok(Pass {
@@ -157,6 +161,7 @@ fn parse(text: &str) -> Result<Pass, String> {
         early: early as u64,
         drift_ns: drift_ns as i64,
         cpu,
+        disturbance: Disturbance { stolen, queued },
     })
 }
 
@@ -175,7 +180,14 @@ mod tests {
 
     #[test]
     fn what_a_child_prints_is_read_back() {
-        let pass = Pass { lateness_ns: vec![1, 0, 7], never: 1, early: 2, drift_ns: -3, cpu: 0.25 };
+        let pass = Pass {
+            lateness_ns: vec![1, 0, 7],
+            never: 1,
+            early: 2,
+            drift_ns: -3,
+            cpu: 0.25,
+            disturbance: Disturbance { stolen: 0.125, queued: 0.5 },
+        };
         assert_eq!(parse(&print(&pass)), Ok(pass));
         assert!(parse("").is_err());
     }

@@ -1,9 +1,11 @@
 //! Loops without a runtime: the control, and what the operating system and a crate offer.
 
 use std::hint::spin_loop;
+use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
 use std::time::Instant;
 
+use rustix::event::epoll::{self, CreateFlags};
 use rustix::thread::{clock_nanosleep_absolute, set_current_timer_slack};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use spin_sleep::SpinSleeper;
@@ -34,8 +36,7 @@ pub(crate) fn nanosleep(mut beat: Beat) -> Beat {
     beat.begin(Instant::now());
     let mut due_ns = zero.tv_sec as u64 * NS_PER_S + zero.tv_nsec as u64;
     loop {
-        let due =
-            Timespec { tv_sec: (due_ns / NS_PER_S) as i64, tv_nsec: (due_ns % NS_PER_S) as i64 };
+        let due = timespec(due_ns);
         while clock_nanosleep_absolute(ClockId::Monotonic, &due).is_err() {}
         if !beat.tick() {
             return beat;
@@ -48,6 +49,34 @@ pub(crate) fn nanosleep(mut beat: Beat) -> Beat {
 pub(crate) fn nanosleep_finest(beat: Beat) -> Beat {
     finest_slack();
     nanosleep(beat)
+}
+
+/// `epoll_pwait2` on a descriptor that watches nothing, with the time that is left and the finest timer
+/// slack: the call that onbeat parks in.
+pub(crate) fn epoll_finest(mut beat: Beat) -> Beat {
+    finest_slack();
+    let nothing = epoll::create(CreateFlags::CLOEXEC).expect("the process may open a descriptor");
+    let mut events = [MaybeUninit::uninit(); 1];
+    beat.begin(Instant::now());
+    loop {
+        let due = beat.next().expect("the pass has begun");
+        loop {
+            let left_ns = due.saturating_duration_since(Instant::now()).as_nanos() as u64;
+            if left_ns == 0 {
+                break;
+            }
+            let left = timespec(left_ns);
+            // A signal ends the wait too: who looks at the clock again need not know.
+            let _ = epoll::wait(&nothing, &mut events, Some(&left));
+        }
+        if !beat.tick() {
+            return beat;
+        }
+    }
+}
+
+fn timespec(ns: u64) -> Timespec {
+    Timespec { tv_sec: (ns / NS_PER_S) as i64, tv_nsec: (ns % NS_PER_S) as i64 }
 }
 
 /// `SpinSleeper::sleep_until` with the crate's defaults.
