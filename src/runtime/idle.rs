@@ -57,30 +57,42 @@ pub enum Idle {
     ParkThenSpin,
 }
 
-/// How much before its time a parked thread wakes, to spin the rest.
+/// How much before its time a parked thread wakes, to spin the rest: twice the median of how late the
+/// operating system wakes it, and a little more.
 ///
-/// It follows what only one wake in some hundred exceeds: each that does raises it at once, each that
-/// does not lowers it a little.
+/// A step up or down for each wake finds the median, however late the wake: a machine that now and then
+/// holds the thread up for milliseconds does not make it spin for as long. Twice the median is more than
+/// all but the wakes that were held up, and costs the processor as much time as the median.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Margin(u64);
+pub(super) struct Margin {
+    median_ns: u64,
+}
 
 impl Margin {
     const MAX_NS: u64 = 500_000;
+    /// What wakes on a machine that is always in time differ by.
+    const LEAST_NS: u64 = 10_000;
+
+    /// How long it is.
+    fn ns(self) -> u64 {
+        2 * self.median_ns + Self::LEAST_NS
+    }
 
     /// The operating system woke the thread so much late.
     fn adapt(&mut self, late_ns: u64) {
-        if late_ns > self.0 {
-            self.0 = (self.0 + (late_ns - self.0) / 2 + late_ns / 8 + 1_000).min(Self::MAX_NS);
+        let step = self.median_ns / 32 + 16;
+        self.median_ns = if late_ns > self.median_ns {
+            (self.median_ns + step).min((Self::MAX_NS - Self::LEAST_NS) / 2)
         } else {
-            self.0 -= (self.0 - late_ns) / 256;
-        }
+            self.median_ns.saturating_sub(step)
+        };
     }
 }
 
 impl Default for Margin {
-    /// The 99th percentile of how late Linux wakes a thread with the finest timer slack.
+    /// Between the few microseconds of a machine of its own and the fifty of a virtual one.
     fn default() -> Self {
-        Self(60_000)
+        Self { median_ns: 25_000 }
     }
 }
 
@@ -226,9 +238,9 @@ impl FrameLoop {
                 std::thread::yield_now();
                 self.spin(core)
             }
-            (Idle::ParkThenSpin, Some(left_ns)) if left_ns <= self.margin.0 => self.spin(core),
+            (Idle::ParkThenSpin, Some(left_ns)) if left_ns <= self.margin.ns() => self.spin(core),
             (Idle::ParkThenSpin, Some(left_ns)) => {
-                let parked_ns = left_ns - self.margin.0;
+                let parked_ns = left_ns - self.margin.ns();
                 let now_ns = core.clock.real_ns();
                 let happened = self.park(core, Some(parked_ns))?;
                 let late_ns = core.clock.real_ns().checked_sub(now_ns + parked_ns);
@@ -273,20 +285,33 @@ impl FrameLoop {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_margin_follows_what_few_wakes_exceed_and_is_bounded() {
+    /// The margin after 20,000 wakes, each as late as `late_ns` says of its number.
+    fn margin_after(late_ns: impl Fn(u64) -> u64) -> u64 {
         let mut margin = Margin::default();
-        for _ in 0..10_000 {
-            margin.adapt(10_000);
+        for number in 0..20_000 {
+            margin.adapt(late_ns(number));
         }
-        assert!((10_000..11_000).contains(&margin.0), "{margin:?}");
-        margin.adapt(80_000);
-        assert!(margin.0 > 40_000, "{margin:?}");
-        margin.adapt(u64::MAX / 4);
-        assert_eq!(margin.0, Margin::MAX_NS);
-        for late in 0..100_000_u64 {
-            margin.adapt(if late.is_multiple_of(50) { 60_000 } else { 10_000 });
-        }
-        assert!((40_000..100_000).contains(&margin.0), "{margin:?}");
+        margin.ns()
+    }
+
+    #[test]
+    fn a_margin_is_twice_the_median_of_how_late_wakes_are() {
+        assert!((104_000..116_000).contains(&margin_after(|_| 50_000)));
+        let scattered = |number: u64| 40_000 + number * 8 % 21 * 1_000;
+        assert!((100_000..120_000).contains(&margin_after(scattered)));
+        assert!(margin_after(|_| 0) < 11_000);
+    }
+
+    #[test]
+    fn wakes_that_were_held_up_hardly_move_a_margin() {
+        let held_up = |number: u64| if number.is_multiple_of(5) { 9_000_000 } else { 50_000 };
+        assert!((104_000..120_000).contains(&margin_after(held_up)));
+    }
+
+    #[test]
+    fn a_margin_is_bounded_and_comes_back() {
+        assert_eq!(margin_after(|_| u64::MAX), Margin::MAX_NS);
+        let recovered = margin_after(|number| if number < 19_900 { u64::MAX } else { 20_000 });
+        assert!((48_000..54_000).contains(&recovered), "{recovered}");
     }
 }
