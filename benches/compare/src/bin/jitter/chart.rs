@@ -23,6 +23,8 @@ const RIGHT: f64 = 24.0;
 const FLOOR_NS: u64 = 10;
 /// Lines of a legend beside one another.
 const LEGEND_COLUMNS: usize = 3;
+/// Where the legend begins: to the left of the axis, for the longest names.
+const LEGEND_LEFT: f64 = 24.0;
 
 /// How a line is drawn. No two lines of a plot look the same, also without colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +101,8 @@ pub(crate) fn percentiles(title: &str, unit: &str, lines: &[Line<'_>]) -> String
     let rows = lines.len().div_ceil(LEGEND_COLUMNS) as f64;
     let most = lines.iter().map(|line| line.samples.count_of_a_pass()).max().unwrap_or(0).max(10);
     let decades = (most as f64).log10().clamp(1.0, 6.0);
-    let longest = |line: &Line<'_>| line.samples.at(1.0);
-    let scale = Scale::over(lines.iter().map(longest), top, bottom);
+    let ends = |line: &Line<'_>| [line.samples.at(0.02), line.samples.at(1.0)];
+    let scale = Scale::over(lines.iter().flat_map(ends), top, bottom);
     let x = |part: f64| LEFT + (-(1.0 - part).log10() / decades).min(1.0) * (WIDTH - LEFT - RIGHT);
     let mut svg = open(bottom + 52.0 + rows * 20.0, title);
     scale.grid(&mut svg);
@@ -192,20 +194,24 @@ struct Scale {
 impl Scale {
     /// One that shows these times.
     fn over(times_ns: impl Iterator<Item = u64>, top: f64, bottom: f64) -> Self {
-        let longest = times_ns.max().unwrap_or(1_000).max(1_000);
-        let from = (FLOOR_NS as f64).log10();
-        Self { top, bottom, from, to: (longest as f64).log10().ceil() }
+        let logarithm = |ns: u64| (ns.max(FLOOR_NS) as f64).log10();
+        let (mut from, mut to) = (3.0_f64, 3.0_f64);
+        for at in times_ns.map(logarithm) {
+            from = from.min(at.floor());
+            to = to.max(at.ceil());
+        }
+        Self { top, bottom, from, to: to.max(from + 1.0) }
     }
 
     fn y(self, ns: u64) -> f64 {
-        let at = (ns.max(FLOOR_NS) as f64).log10();
+        let at = (ns.max(1) as f64).log10().max(self.from);
         self.bottom - (at - self.from) / (self.to - self.from) * (self.bottom - self.top)
     }
 
     /// A line for each power of ten, and a label where there is room for one.
     fn grid(self, svg: &mut String) {
         let room = (self.bottom - self.top) / (self.to - self.from);
-        let each = (15.0 / room).ceil().max(1.0) as u32;
+        let each = (18.0 / room).ceil().max(1.0) as u32;
         for decade in self.from as u32..=self.to as u32 {
             let ns = 10_u64.pow(decade);
             let y = self.y(ns);
@@ -247,10 +253,10 @@ fn polyline(svg: &mut String, class: &str, colour: usize, points: &[(f64, f64)])
 }
 
 fn legend(svg: &mut String, lines: &[Line<'_>], top: f64) {
-    let wide = (WIDTH - LEFT - RIGHT) / LEGEND_COLUMNS as f64;
+    let wide = (WIDTH - LEGEND_LEFT) / LEGEND_COLUMNS as f64;
     let rows = lines.len().div_ceil(LEGEND_COLUMNS).max(1);
     for (index, line) in lines.iter().enumerate() {
-        let x = LEFT + (index / rows) as f64 * wide;
+        let x = LEGEND_LEFT + (index / rows) as f64 * wide;
         let y = top + (index % rows) as f64 * 20.0;
         let class = line.look.stroke.class();
         polyline(svg, class, line.look.colour, &[(x, y - 4.5), (x + 30.0, y - 4.5)]);
@@ -299,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_longer_time_is_higher_up() {
-        let scale = Scale::over([1_000_000].into_iter(), 0.0, 100.0);
+        let scale = Scale::over([30, 1_000_000].into_iter(), 0.0, 100.0);
         assert_eq!(scale.y(0), 100.0);
         assert_eq!(scale.y(1_000_000), 0.0);
         assert!(scale.y(1_000) > scale.y(10_000));

@@ -80,8 +80,9 @@ fn over_time(measured: &Measured) -> String {
         Contender::EpollFinest,
     ];
     let title = format!(
-        "Latest tick of each stretch of time, {} Hz: pass after pass, each between two bars",
-        measured.cell.rate_hz
+        "Latest tick of each stretch of time, {} Hz: pass after pass of {} ms",
+        measured.cell.rate_hz,
+        measured.cell.pass.as_millis()
     );
     chart::over_time(&title, &lines(measured, &wanted))
 }
@@ -155,7 +156,8 @@ const STYLE: &str = "\
 padding:0 1rem;background:#fff;color:#24292f}svg{width:100%;height:auto;margin:1rem 0}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px;margin:.5rem 0;\
 display:block;overflow-x:auto}th,td{padding:.2rem .55rem;text-align:right;border-bottom:1px solid \
-#d0d7de;white-space:nowrap}tr>th:first-child{text-align:left;font-weight:500}.facts td{text-align:left}\
+#d0d7de;white-space:nowrap}tr>th:first-child{text-align:left;font-weight:500}.facts td{text-align:left;\
+white-space:normal}\
 .note{font-size:13px;margin:.5rem 0;color:#57606a}.ours{background:#fff4e5}.fails{color:#cf222e;\
 font-weight:600}.holds{color:#1a7f37}@media(prefers-color-scheme:dark){body{background:#0d1117;\
 color:#e6edf3}th,td{border-color:#3d444d}.note{color:#9198a1}.ours{background:#2b2113}\
