@@ -82,8 +82,13 @@ impl TickWaits {
         next.len() - 1
     }
 
+    /// Stores who is woken. Returns a waker that the caller drops, where nothing is borrowed.
     fn enter(&self, place: usize, waker: Waker) -> Option<Waker> {
-        let before = self.next.borrow_mut().get_mut(place).and_then(|stored| stored.replace(waker));
+        let mut next = self.next.borrow_mut();
+        let Some(stored) = next.get_mut(place) else {
+            return Some(waker); // The runtime is being dropped, and no tick comes any more.
+        };
+        let before = stored.replace(waker);
         if before.is_none() {
             self.waiting.set(self.waiting.get() + 1);
         }
@@ -247,13 +252,17 @@ impl Future for Ticks {
         let found = context::find(runtime, |core| {
             core.waits.in_later(|later| match *entry {
                 Some(waiting) if !later.is_fired(waiting) => {
-                    (Poll::Pending, later.park(waiting, waker))
+                    (Poll::Pending, [later.park(waiting, waker), None])
                 }
-                _ => (Poll::Ready(()), entry.take().and_then(|fired| later.leave(fired).1)),
+                _ => {
+                    let left = entry.take().and_then(|fired| later.leave(fired).1);
+                    (Poll::Ready(()), [left, Some(waker)])
+                }
             })
         });
-        let (polled, old) = found.expect("the runtime whose tick is awaited has gone");
-        drop(old);
+        // Here, where nothing is borrowed: a waker's destructor may be anybody's code.
+        let (polled, wakers) = found.expect("the runtime whose tick is awaited has gone");
+        drop(wakers);
         polled
     }
 }
