@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     fmt::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +13,7 @@ use std::{
 
 use bevy_ecs::world::World;
 use common::{LIMIT_SECONDS, watchdog};
-use onbeat::{Runtime, named, spawn, yield_now};
+use onbeat::{OnTaskPanic, Runtime, named, spawn, yield_now};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -121,6 +122,25 @@ fn a_task_that_panics_or_is_aborted_closes_its_span_too() {
         for name in ["name=\"failing\"", "name=\"parked\""] {
             assert_eq!(collector.of(name)[1..], ["enter", "exit", "close"], "{name}");
         }
+    });
+}
+
+#[test]
+fn the_root_futures_span_is_closed_when_the_panic_of_a_task_leaves_block_on() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let collector = Collector::default();
+    tracing::subscriber::with_default(collector.clone(), || {
+        let mut world = World::new();
+        let mut rt = Runtime::builder(&mut world).on_task_panic(OnTaskPanic::Propagate).build();
+        let left = catch_unwind(AssertUnwindSafe(|| {
+            rt.block_on(async {
+                drop(named("failing").spawn(async { panic!("out of cheese") }));
+                std::future::pending::<()>().await;
+            });
+        }));
+        assert!(left.is_err());
+        let root = collector.of("the_root_futures_span_is_closed");
+        assert_eq!(root[1..], ["enter", "exit", "close"]);
     });
 }
 

@@ -95,8 +95,13 @@ impl Executor {
     ) {
         let serial = task.serial.get();
         let row = Row { serial, name, spawned_ns: now_ns, ..Row::default() };
-        // The span of the slot's last task may be dropped here: a collector's code.
         let before = self.details.row(task.slot, |place| std::mem::replace(place, row));
+        #[cfg(feature = "tracing")]
+        if let Some(span) = before.span {
+            // Closing it is a collector's code, and whoever calls this may have the runtime in use.
+            self.leave(Box::new(span));
+        }
+        #[cfg(not(feature = "tracing"))]
         drop(before);
     }
 

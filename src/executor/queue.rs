@@ -163,6 +163,8 @@ impl Executor {
                 self.forget(payload);
             }
             self.root.set(SlotIndex::RUNTIME);
+            #[cfg(feature = "tracing")]
+            self.guarded(|| self.close_span(identity.slot));
             drop(self.detach(identity));
             self.end_keeping(identity.slot);
             self.drop_left();
