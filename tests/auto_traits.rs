@@ -14,7 +14,7 @@ use onbeat::{
     channel::{local, mpsc, mpsc_bytes, spsc, spsc_bytes},
     net::{
         OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpSocket, TcpStream, UdpSocket,
-        UnixListener, UnixStream, WriteHalf,
+        UnixDatagram, UnixListener, UnixStream, WriteHalf,
     },
     scope::{Budget, Child, Scope},
 };
@@ -89,7 +89,8 @@ fn what_belongs_to_a_runtime_stays_on_its_thread() {
 fn sockets_stay_on_the_thread_of_their_runtime() {
     let others = others_than!((false, false);
         IoHandle, TcpListener, TcpStream, ReadHalf<'static>, WriteHalf<'static>,
-        OwnedReadHalf, OwnedWriteHalf, UdpSocket, UnixListener, UnixStream,
+        OwnedReadHalf, OwnedWriteHalf, UdpSocket, UnixDatagram, UnixListener,
+        UnixStream,
     );
     assert_eq!(others, NONE);
 }

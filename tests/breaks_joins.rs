@@ -14,8 +14,8 @@ use std::{
 
 use bevy_ecs::{resource::Resource, system::NonSend, world::World};
 use common::{
-    Drops, LIMIT_SECONDS, block_on, log, logged, panic_message, parked_and_busy, tick_number,
-    watchdog,
+    Count, Drops, LIMIT_SECONDS, block_on, log, logged, panic_message, parked_and_busy,
+    tick_number, watchdog,
 };
 use futures::channel::oneshot;
 use onbeat::{
@@ -254,3 +254,21 @@ fn an_abort_inside_the_world_drops_the_future_outside() {
 
 /// A task that a system ends.
 struct Doomed(Cell<Option<JoinHandle<()>>>);
+
+#[test]
+fn a_handle_polled_with_another_waker_wakes_that_one() {
+    block_on(async {
+        let mut task = spawn_boxed(yield_now());
+        let mut joined = spawn_boxed(yield_now()).join();
+        let (first, second) = (Count::new(), Count::new());
+        for count in [&first, &second, &second] {
+            assert!(count.poll(&mut task).is_pending() && count.poll(&mut joined).is_pending());
+        }
+        assert_eq!((first.kept(), second.kept()), (0, 2));
+        yield_now().await;
+        yield_now().await;
+        assert_eq!((first.wakes(), second.wakes()), (0, 2));
+        assert!(second.poll(&mut task).is_ready() && second.poll(&mut joined).is_ready());
+        assert_eq!(second.kept(), 0);
+    });
+}

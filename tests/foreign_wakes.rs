@@ -273,6 +273,27 @@ fn more_wakes_than_one_turn_takes_arrive_in_the_turns_after_it() {
 }
 
 #[test]
+fn a_loop_does_not_park_on_wakes_that_one_turn_left() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    let bell = Bell::default();
+    rt.block_on(async {
+        let tasks: Vec<_> = (0..10_000).map(|_| spawn_boxed(bell.rung())).collect();
+        while bell.waiting() < tasks.len() {
+            yield_now().await;
+        }
+        // All wakes are there before the loop looks, and more than it takes at once.
+        thread::scope(|scope| {
+            scope.spawn(|| bell.ring());
+        });
+        for task in tasks {
+            task.await;
+        }
+    });
+}
+
+#[test]
 fn what_came_for_a_runtime_that_has_gone_is_not_handed_to_the_next() {
     let _guard = watchdog(LIMIT_SECONDS);
     for _ in 0..50 {

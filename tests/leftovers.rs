@@ -282,3 +282,22 @@ fn a_ready_task_that_is_aborted_is_dropped_before_the_next_poll() {
     });
     assert_eq!(logged(), ["aborted", "1", "2", "polled"]);
 }
+
+#[test]
+fn a_task_that_is_aborted_between_ticks_is_dropped_before_any_is_polled() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    let parked = rt.block_on(async {
+        drop(spawn_boxed(async {
+            yield_now().await;
+            log("polled");
+        }));
+        let parked = spawn_boxed(logs_its_drop(1, || {}));
+        (parked,)
+    });
+    parked.0.abort();
+    assert_eq!(logged(), [""; 0], "not where the World cannot be used");
+    rt.tick().unwrap();
+    assert_eq!(logged(), ["1", "polled"]);
+}
