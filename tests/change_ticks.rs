@@ -1,11 +1,20 @@
 //! Change detection past the wrap of the World's change tick, in what slept meanwhile: a stage that did not
-//! run, and parameters that a task keeps.
+//! run, and parameters that a task keeps. Whoever observes bevy's checks of change ticks hears of them too.
+
+#![expect(unsafe_code, reason = "an observer with a runner of its own is told its event by key")]
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use bevy_ecs::{change_detection::CHECK_TICK_THRESHOLD, prelude::*, schedule::ScheduleLabel};
+use bevy_ecs::{
+    change_detection::{CHECK_TICK_THRESHOLD, CheckChangeTicks},
+    prelude::*,
+    schedule::ScheduleLabel,
+};
 use common::{Bell, log, logged, watchdog};
 use onbeat::{ClockMode, Runtime, Tick, WorldCtx, spawn_boxed};
 
@@ -23,6 +32,22 @@ struct Late;
 
 fn is_changed(value: Res<Value>) {
     log(if value.is_changed() { "changed" } else { "old" });
+}
+
+/// How often the user's observers were called: one made before the runtime, one after it, and one with a
+/// runner of its own.
+static HEARD: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+
+fn hear(observer: usize) {
+    HEARD[observer].fetch_add(1, Ordering::Relaxed);
+}
+
+fn observe_with_a_runner(world: &mut World) {
+    let event = world.register_event_key::<CheckChangeTicks>();
+    let observer = Observer::with_dynamic_runner(|_, _, _, _, _| hear(2));
+    // SAFETY: the runner reads nothing of its event.
+    world.spawn(unsafe { observer.with_event_key(event) });
+    world.flush();
 }
 
 /// What was never run counts as run so long ago that its tick wraps after twice the threshold. Bevy checks
@@ -55,11 +80,14 @@ fn what_slept_past_the_wrap_sees_a_change_as_one_and_once() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();
     world.insert_resource(Value);
+    world.add_observer(|_: On<CheckChangeTicks>| hear(0));
+    observe_with_a_runner(&mut world);
     let mut rt = Runtime::builder(&mut world)
         .stages([Daily.intern(), Tick.intern()])
         .fixed_step(Daily, DAY, 1)
         .clock(ClockMode::Virtual)
         .build();
+    rt.world_mut().add_observer(|_: On<CheckChangeTicks>| hear(1));
     let clock = rt.virtual_clock().unwrap();
     clock.pause();
     rt.schedule(Tick).add_systems(|| ());
@@ -82,6 +110,7 @@ fn what_slept_past_the_wrap_sees_a_change_as_one_and_once() {
         task
     });
     wrap(&mut rt);
+    assert_eq!(HEARD.each_ref().map(|heard| heard.load(Ordering::Relaxed)), [2; 3]);
     assert_eq!(logged(), [""; 0]);
     rt.world_mut().insert_resource(Late);
     bell.ring();

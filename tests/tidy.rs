@@ -86,6 +86,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "src/world/observe.rs",
     "systems/tests/counting/mod.rs",
     "tests/capacities.rs",
+    "tests/change_ticks.rs",
     "tests/token_memory.rs",
     "tests/waker_code.rs",
 ];
