@@ -266,6 +266,33 @@ fn a_task_that_a_destructor_aborts_is_dropped_behind_those_aborted_before() {
 }
 
 #[test]
+fn what_tasks_kept_is_dropped_behind_their_futures_in_the_order_of_their_ends() {
+    /// A system's local: it says which task it was of.
+    #[derive(Default)]
+    struct Kept(usize);
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            log(format!("kept by {}", self.0));
+        }
+    }
+    common::block_on(async {
+        let [first, second, third] = [1, 2, 3].map(|number| {
+            let dropped = logs_its_drop(number, || {});
+            spawn_boxed(async move {
+                WorldCtx::current().run(move |mut kept: Local<Kept>| kept.0 = number).unwrap();
+                dropped.await;
+            })
+        });
+        yield_now().await;
+        for task in [second, third, first] {
+            task.abort();
+        }
+        yield_now().await;
+    });
+    assert_eq!(logged(), ["2", "3", "1", "kept by 2", "kept by 3", "kept by 1"]);
+}
+
+#[test]
 fn a_ready_task_that_is_aborted_is_dropped_before_the_next_poll() {
     common::block_on(async {
         let unpolled = spawn_boxed(logs_its_drop(1, || {}));
@@ -301,4 +328,31 @@ fn a_task_that_is_aborted_between_ticks_is_dropped_before_any_is_polled() {
     assert_eq!(logged(), [""; 0], "not where the World cannot be used");
     rt.tick().unwrap();
     assert_eq!(logged(), ["1", "polled"]);
+}
+
+#[test]
+fn commands_that_a_root_leaves_when_a_panic_of_a_stage_ends_it_are_applied() {
+    #[derive(Resource, Default)]
+    struct Applied(usize);
+    struct QueuesInDrop;
+    impl Drop for QueuesInDrop {
+        fn drop(&mut self) {
+            WorldCtx::current().with_world(|world| {
+                world.commands().queue(|world: &mut World| world.resource_mut::<Applied>().0 += 1);
+            });
+        }
+    }
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    world.init_resource::<Applied>();
+    let mut rt = Runtime::new(&mut world);
+    rt.schedule(Tick).add_systems(|| std::panic::resume_unwind(Box::new("the stage")));
+    let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        rt.block_on(async {
+            let _queues = QueuesInDrop;
+            pending::<()>().await;
+        });
+    }));
+    assert!(left.is_err());
+    assert_eq!(rt.world().resource::<Applied>().0, 1);
 }
