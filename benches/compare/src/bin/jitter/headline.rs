@@ -16,6 +16,7 @@ use core_affinity::CoreId;
 use crate::chart::{Look, Stroke};
 use crate::figures::Samples;
 use crate::passes::{in_a_process, on_core, read_numbers};
+use crate::plan::turn;
 use crate::raw::finest_slack;
 
 /// Between two datagrams, on average: long enough that a parked receiver parks each time.
@@ -108,7 +109,7 @@ pub(crate) fn all() -> Vec<Latencies> {
     RECEIVERS.into_iter().map(none).collect()
 }
 
-/// Runs a pass of so many datagrams of each, beginning with another one in each round.
+/// Runs a pass of so many datagrams of each.
 pub(crate) fn round(
     all: &mut [Latencies],
     number: usize,
@@ -116,7 +117,7 @@ pub(crate) fn round(
     core: Option<CoreId>,
 ) -> Result<(), String> {
     for step in 0..all.len() {
-        let one = &mut all[(number + step) % RECEIVERS.len()];
+        let one = &mut all[turn(number, step, RECEIVERS.len())];
         if one.hung {
             continue;
         }

@@ -28,7 +28,7 @@ use core_affinity::CoreId;
 use crate::machine::Machine;
 use crate::measured::Measured;
 use crate::passes::Order;
-use crate::plan::{Size, cells};
+use crate::plan::{Size, cells, turn};
 
 /// Measures how late ticks begin, against an absolute schedule, and writes a report.
 ///
@@ -151,13 +151,13 @@ fn run(arguments: &Arguments, core: Option<CoreId>) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs a pass of each contender of a table; each round begins with another one.
+/// Runs a pass of each contender of a table.
 fn measure(one: &mut Measured, round: usize, core: Option<CoreId>) -> Result<(), String> {
     let Measured { cell, rows } = one;
     let count = rows.len();
     let period_ns = (Duration::from_secs(1) / cell.rate_hz).as_nanos() as u64;
     for step in 0..count {
-        let (contender, figures) = &mut rows[(round + step) % count];
+        let (contender, figures) = &mut rows[turn(round, step, count)];
         if figures.hung {
             continue;
         }

@@ -149,6 +149,14 @@ impl Size {
     }
 }
 
+/// Which of `count` takes the turn `step` of a round. Each round begins with another one, and every other
+/// one goes backwards, so that nobody always comes after the same neighbour, whose use of the core the
+/// host may make up for.
+pub(crate) fn turn(round: usize, step: usize, count: usize) -> usize {
+    let step = if round.is_multiple_of(2) { step } else { count - 1 - step };
+    (round + step) % count
+}
+
 /// The tables of a run, in the order in which they are measured.
 pub(crate) fn cells(size: Size) -> Vec<Cell> {
     match size {
@@ -229,6 +237,17 @@ mod tests {
         // The rest of the time is for datagrams, for starts, and for what hangs.
         assert!(length(Size::Usual) < Duration::from_secs(210), "{:?}", length(Size::Usual));
         assert!(length(Size::Quick) < Duration::from_secs(10), "{:?}", length(Size::Quick));
+    }
+
+    #[test]
+    fn a_round_has_everybody_once_and_neighbours_swap() {
+        for round in 0..9 {
+            let mut turns: Vec<_> = (0..5).map(|step| turn(round, step, 5)).collect();
+            let forward = (turns[0] + 1) % 5 == turns[1];
+            assert_eq!(forward, round % 2 == 0, "{turns:?}");
+            turns.sort_unstable();
+            assert_eq!(turns, [0, 1, 2, 3, 4]);
+        }
     }
 
     #[test]

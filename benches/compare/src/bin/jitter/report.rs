@@ -168,7 +168,7 @@ Tick k of each contender is compared with t0 + k &times; period, computed from k
 tick is recorded, late ones too; a beat that never got its tick is entered as late as it was at the end. \
 The clock is read by the first thing that a tick does. The control is a loop that reads the clock and does \
 nothing else: what disturbs it disturbs everybody. The run goes in rounds: in each, every contender of every \
-table has one short pass, on one core and on a new thread, and each round begins with another contender. A \
+table has one short pass, on one core and on a new thread, and every other round goes backwards. A \
 figure is taken of each pass alone, and the <b>median of the passes</b> is shown, in tables, curves and \
 bars: a percentile finer than a pass has ticks is its latest one. <b>max</b>, <b>missed</b> and \
 <b>early</b> are of all passes.";
