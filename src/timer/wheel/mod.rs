@@ -110,9 +110,19 @@ pub(crate) struct Wheel<T> {
     runs: u8,
     /// See *giving out*. It may outlive the last entry of the list.
     giving: Option<u8>,
-    /// Entries that were moved to another list or to the heap.
+    /// What tests count.
     #[cfg(test)]
+    work: Work,
+}
+
+/// What the wheel did beyond the one compare of a turn with nothing due.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Work {
+    /// Entries that were moved to another list or to the heap.
     moved: usize,
+    /// Looks for what is due, and for what is to be moved.
+    looks: usize,
 }
 
 /// Whether a timer is due.
@@ -153,7 +163,7 @@ impl<T> Wheel<T> {
             runs: 0,
             giving: None,
             #[cfg(test)]
-            moved: 0,
+            work: Work::default(),
         }
     }
 
@@ -229,6 +239,7 @@ impl<T> Wheel<T> {
     }
 
     fn move_on(&mut self, now_ns: u64, budget: usize, horizon_ns: impl Fn(u64) -> u64) {
+        self.count_look();
         self.settle();
         self.left = budget;
         self.give_out();
@@ -248,6 +259,7 @@ impl<T> Wheel<T> {
         if now_ns < self.earliest_ns {
             return None;
         }
+        self.count_look();
         self.settle();
         if self.deferred.has_before(registered_before) {
             self.restore_deferred();
@@ -554,7 +566,15 @@ impl<T> Wheel<T> {
     fn count_moved(&mut self) {
         #[cfg(test)]
         {
-            self.moved += 1;
+            self.work.moved += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn count_look(&mut self) {
+        #[cfg(test)]
+        {
+            self.work.looks += 1;
         }
     }
 

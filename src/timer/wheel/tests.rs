@@ -1,4 +1,6 @@
 //! The wheel against a sorted map, and what it promises case by case.
+//!
+//! `ONBEAT_WHEEL_OPERATIONS` says how many operations the longest run on both does.
 
 use std::rc::Rc;
 
@@ -70,7 +72,8 @@ impl Random {
     }
 }
 
-/// As many random operations as this variable of the environment says, else a million.
+/// How many operations the long run of the model does, in place of a million: a variable of the environment, as
+/// in `ONBEAT_WHEEL_OPERATIONS=50000000 cargo test --release --lib a_million_operations`.
 const OPERATIONS: &str = "ONBEAT_WHEEL_OPERATIONS";
 
 #[test]
@@ -258,7 +261,7 @@ fn check_late_slot(span_ns: u64) {
     let now_ns = (1 << 36) + span_ns;
     let (mut fired, mut turns) = (Vec::new(), 0);
     while fired.len() < expected.len() {
-        let (moved, before) = (wheel.moved, fired.len());
+        let (moved, before) = (wheel.work.moved, fired.len());
         assert_ne!(wheel.has_due(now_ns), IsDue::No);
         while fired.len() - before < BUDGET
             && let Some(timer) = wheel.pop_due(now_ns, u64::MAX)
@@ -266,11 +269,15 @@ fn check_late_slot(span_ns: u64) {
             fired.push(timer);
         }
         wheel.advance(now_ns, BUDGET);
-        assert!(wheel.moved - moved <= 2 * BUDGET, "{} entries in one turn", wheel.moved - moved);
+        assert!(
+            wheel.work.moved - moved <= 2 * BUDGET,
+            "{} entries in one turn",
+            wheel.work.moved - moved
+        );
         turns += 1;
     }
     assert!(fired == expected, "in the order of deadline, then of registration");
-    assert!(wheel.moved <= 4 * expected.len(), "{} moves", wheel.moved);
+    assert!(wheel.work.moved <= 4 * expected.len(), "{} moves", wheel.work.moved);
     assert!(turns <= 4 * expected.len() / BUDGET, "{turns} turns");
 }
 
@@ -289,13 +296,13 @@ fn a_wait_is_prepared_by_no_more_moves_than_it_allows() {
         wheel.insert(random.next(30_000_000_000), ());
     }
     for _ in 0..100 {
-        let moved = wheel.moved;
+        let moved = wheel.work.moved;
         wheel.prepare(0, 1_000);
-        assert!(wheel.moved - moved <= 1_000);
+        assert!(wheel.work.moved - moved <= 1_000);
     }
-    let moved = wheel.moved;
+    let moved = wheel.work.moved;
     wheel.prepare(0, 1_000);
-    assert_eq!(wheel.moved, moved, "what can be done ahead is done at some time");
+    assert_eq!(wheel.work.moved, moved, "what can be done ahead is done at some time");
 }
 
 #[test]
@@ -318,6 +325,29 @@ fn what_is_earlier_than_a_late_slot_fires_while_that_is_given_out() {
         assert_eq!(wheel.pop_due(late_ns, mark), Some(offset_ns));
     }
     assert_eq!(wheel.has_due(late_ns), IsDue::No);
+}
+
+/// Turns in the middle of a tick of the wheel, a nanosecond apart.
+#[test]
+fn a_turn_with_nothing_due_is_a_compare_however_many_wait() {
+    for sleepers in [0, 1_000, 50_000, 1_000_000] {
+        let mut wheel = Wheel::new(0);
+        for number in 0..sleepers {
+            wheel.insert(3_600_000_000_000 + number * 1_000_003, number);
+        }
+        wheel.advance(TICK_NS, 256);
+        let before = wheel.work;
+        for now_ns in TICK_NS..TICK_NS + 1_000 {
+            assert_eq!(wheel.pop_due(now_ns, u64::MAX), None);
+            wheel.advance(now_ns, 256);
+        }
+        assert_eq!(wheel.work, before, "with {sleepers} sleepers");
+        for tick in 2..100 {
+            wheel.advance(tick * TICK_NS, 256);
+        }
+        assert_eq!(wheel.work.moved, before.moved, "what is far ahead stays where it is");
+        assert_eq!(wheel.work.looks, before.looks + 98, "one look a tick of the wheel");
+    }
 }
 
 #[test]
