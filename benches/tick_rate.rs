@@ -2,11 +2,12 @@
 //!
 //! - `N systems`: each counts its runs.
 //! - `N idle tasks`: alive, and waiting for what does not come.
+//! - `no socket`: mio has nothing to be asked about, and is not.
 //! - `mio in every tick`: one listener is registered, and `event_interval` is 1.
 //! - `mio in every 61st`: one listener, and one task that yields for ever, so something is ready and mio is
 //!   asked after 61 ticks, or 10 us. Its poll is in the figure.
 //!
-//! The rate is that of `elem/s`.
+//! The rate is that of `elem/s`. The same beside `App::update`, nexus and tokio is in `benches/compare`.
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,6 +27,18 @@ enum Mio {
     Every61st,
 }
 
+impl Mio {
+    const ALL: [Self; 3] = [Self::Never, Self::EveryTick, Self::Every61st];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Never => "no socket",
+            Self::EveryTick => "mio in every tick",
+            Self::Every61st => "mio in every 61st",
+        }
+    }
+}
+
 fn count(mut ticks: Local<'_, u64>) {
     *ticks += 1;
 }
@@ -34,32 +47,19 @@ fn tick_rate(c: &mut Criterion) {
     let mut group = c.benchmark_group("tick_rate");
     group.throughput(Throughput::Elements(1));
     for systems in [0, 1, 8, 32] {
-        measure(&mut group, &format!("{systems} systems"), systems, 0, Mio::Never);
+        for tasks in [0, 100, 10_000] {
+            for mio in Mio::ALL {
+                measure(&mut group, systems, tasks, mio);
+            }
+        }
     }
-    for tasks in [100, 10_000] {
-        measure(&mut group, &format!("{tasks} idle tasks"), 0, tasks, Mio::Never);
-    }
-    measure(&mut group, "mio in every tick", 0, 0, Mio::EveryTick);
-    measure(&mut group, "mio in every 61st", 0, 0, Mio::Every61st);
-    measure(
-        &mut group,
-        "8 systems, 10000 idle tasks, mio in every tick",
-        8,
-        10_000,
-        Mio::EveryTick,
-    );
     group.finish();
 }
 
 /// The loop runs in `block_on_busy`, whose root waits for so many ticks: they follow one another without
 /// a poll of it.
-fn measure(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    systems: usize,
-    tasks: usize,
-    mio: Mio,
-) {
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, systems: usize, tasks: usize, mio: Mio) {
+    let name = format!("{systems} systems, {tasks} idle tasks, {}", mio.name());
     group.bench_function(name, |b| {
         let mut world = World::new();
         let interval = if mio == Mio::EveryTick { 1 } else { 61 };
@@ -102,9 +102,9 @@ fn listen(runtime: &mut Runtime<'_>) -> TcpListener {
 
 fn short() -> Criterion {
     Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(500))
 }
 
 criterion_group! {

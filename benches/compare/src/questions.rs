@@ -6,8 +6,8 @@ use crate::question::{Contender, Question, Reach, Role, Unit};
 use crate::systems::{self, Systems};
 use crate::work::Work;
 use crate::{
-    async_executor, bytes, channels, compio, floor, foreign, latency, lifecycle, nexus, onbeat,
-    spawning, tick_rate, tokio, wheels,
+    async_executor, bytes, channels, compio, firing, floor, foreign, latency, lifecycle, nexus,
+    onbeat, sleepers, spawning, tick_rate, tokio, wheels,
 };
 
 /// How much work a pass is, so that it takes some ten milliseconds.
@@ -97,9 +97,11 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
     for (systems, count) in [(Systems::None, 0), (Systems::One, 1), (Systems::Eight, 8)] {
         questions.push(tick(systems, count, size.ticks));
     }
-    questions.extend(tick_rate::questions(size.ticks));
+    questions.extend(tick_rate::questions(size.ticks / 4));
     questions.push(sleep(size.timers));
     questions.extend(wheels::questions(size.timers));
+    questions.extend(firing::questions());
+    questions.extend(sleepers::questions(size.ticks));
     questions.extend(channels::questions(size.polls));
     questions.extend(bytes::questions(size.polls));
     questions.extend(foreign::questions(size.foreign));

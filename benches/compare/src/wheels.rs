@@ -75,7 +75,7 @@ fn question(live: usize, name: &str, cancel: Cancel, operations: usize) -> Quest
 }
 
 /// A structure that timers are put into and taken out of.
-trait Timers {
+pub(crate) trait Timers {
     /// Names a timer.
     type Id;
     fn new() -> Self;
@@ -127,7 +127,7 @@ impl Random {
         Self(88_172_645_463_325_252)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -144,7 +144,7 @@ impl Random {
     }
 }
 
-struct Onbeat(wheel::Wheel<usize>);
+pub(crate) struct Onbeat(pub(crate) wheel::Wheel<usize>);
 
 impl Timers for Onbeat {
     type Id = wheel::TimerId;
@@ -162,9 +162,11 @@ impl Timers for Onbeat {
     }
 }
 
-struct Nexus {
-    wheel: nexus_timer::Wheel<usize>,
-    origin: Instant,
+pub(crate) struct Nexus {
+    pub(crate) wheel: nexus_timer::Wheel<usize>,
+    pub(crate) origin: Instant,
+    /// What a turn fires.
+    pub(crate) fired: Vec<usize>,
 }
 
 impl Timers for Nexus {
@@ -172,7 +174,7 @@ impl Timers for Nexus {
 
     fn new() -> Self {
         let origin = Instant::now();
-        Self { wheel: nexus_timer::Wheel::unbounded(4_096, origin), origin }
+        Self { wheel: nexus_timer::Wheel::unbounded(4_096, origin), origin, fired: Vec::new() }
     }
 
     fn insert(&mut self, delay_ns: u64) -> Self::Id {
@@ -184,8 +186,8 @@ impl Timers for Nexus {
     }
 }
 
-struct Tree {
-    timers: BTreeMap<(u64, u64), usize>,
+pub(crate) struct Tree {
+    pub(crate) timers: BTreeMap<(u64, u64), usize>,
     next: u64,
 }
 
@@ -208,8 +210,8 @@ impl Timers for Tree {
     }
 }
 
-struct Hashed {
-    wheel: QuadWheelWithOverflow<IdOnlyTimerEntry<u64>>,
+pub(crate) struct Hashed {
+    pub(crate) wheel: QuadWheelWithOverflow<IdOnlyTimerEntry<u64>>,
     next: u64,
 }
 
