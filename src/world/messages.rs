@@ -229,6 +229,8 @@ impl<M: Message> MessageReceiver<M> {
         let (place, id) = (self.place, self.ctx.id());
         let read = lend::with_ref_at(place, id, |world| {
             let Some(messages) = world.get_resource::<Messages<M>>() else {
+                // When they come again they are counted anew.
+                self.read = 0;
                 return Ok(None);
             };
             if count(messages) < self.read {
