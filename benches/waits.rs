@@ -88,10 +88,10 @@ const WAITS: [(&str, Option<Wait>); 8] = [
     ("messages", Some(|_| go(async { drop(ctx().messages::<Note>().recv().await) }))),
     ("res_changed", Some(|_| go(ctx().res_changed::<Value>()))),
     ("event", Some(|_| go(async { drop(ctx().event::<Note>().await) }))),
-    ("entity.inserted", Some(|entity| go(async move { drop(entity.inserted::<Extra>().await) }))),
-    ("entity.removed", Some(|entity| go(async move { drop(entity.removed::<Part>().await) }))),
+    ("entity.inserted", Some(|entity| go(async move { _ = entity.inserted::<Extra>().await }))),
+    ("entity.removed", Some(|entity| go(async move { _ = entity.removed::<Part>().await }))),
     ("entity.despawned", Some(|entity| go(entity.despawned()))),
-    ("entity.changed", Some(|entity| go(async move { drop(entity.changed::<Part>().await) }))),
+    ("entity.changed", Some(|entity| go(async move { _ = entity.changed::<Part>().await }))),
 ];
 
 fn ctx() -> WorldCtx {
