@@ -3,7 +3,7 @@
 
 use crate::support::{Owner, Shared, Sleep, check};
 
-/// A slot of the first page, and one whose leaf word lies in the second page and answers to the same
+/// A slot whose leaf word is beside the summary, and one whose word lies in a page and answers to the same
 /// summary bit.
 const WORD_1: u32 = 64;
 const WORD_65: u32 = 65 * 64;
@@ -38,7 +38,7 @@ fn two_wakes_of_neighbours_in_one_leaf_word_both_arrive() {
 }
 
 #[test]
-fn two_wakes_under_one_summary_bit_in_two_pages_both_arrive() {
+fn two_wakes_under_one_summary_bit_both_arrive_from_beside_it_and_from_a_page() {
     two_wakers(&[WORD_1], &[WORD_65], 2);
 }
 
