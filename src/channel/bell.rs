@@ -4,7 +4,9 @@
 //!
 //! - **store, then look**: see `sync`. Whoever waits calls [`Bell::wait`], looks again at what it waits
 //!   for, and only then is pending; whoever brings it stores it, and then calls [`Bell::ring`];
-//! - **flag by lock**: the flag is stored under the lock, and says whether there is a waker;
+//! - **flag by lock**: the flag is stored under the lock, and says whether there is a waker. That it was
+//!   taken down is ordered by the lock alone: who sees it late finds no waker under the lock. The one who
+//!   waits sees its own wait or what came after, so a flag that is down needs no look behind it;
 //! - **last**: a waker is cloned, woken and dropped when the lock is not held, because each may be
 //!   anybody's code.
 #![forbid(unsafe_code)]
@@ -27,8 +29,7 @@ impl Bell {
 
     /// Says who waits, in place of who waited before. After it, whoever waits looks again.
     pub(crate) fn wait(&self, waker: &Waker) {
-        let is_known = lock(&self.waker).as_ref().is_some_and(|known| known.will_wake(waker));
-        if !is_known {
+        if !(self.has_waker() && self.knows(waker)) {
             let waker = waker.clone();
             let mut stored = lock(&self.waker);
             let before = stored.replace(waker);
@@ -39,9 +40,21 @@ impl Bell {
         look_after_store();
     }
 
-    /// Nobody waits any more.
+    /// Nobody waits any more. Called by who did.
     pub(crate) fn leave(&self) {
-        drop(self.take());
+        if self.has_waker() {
+            drop(self.take());
+        }
+    }
+
+    /// Whether there is a waker, asked by who waits.
+    fn has_waker(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn knows(&self, waker: &Waker) -> bool {
+        lock(&self.waker).as_ref().is_some_and(|known| known.will_wake(waker))
     }
 
     /// Wakes who waits. One load when nobody does.
@@ -64,7 +77,7 @@ impl Bell {
     pub(crate) fn take(&self) -> Option<Waker> {
         let mut stored = lock(&self.waker);
         let waker = stored.take();
-        self.waits.store(false, Ordering::SeqCst);
+        self.waits.store(false, Ordering::Relaxed);
         waker
     }
 }

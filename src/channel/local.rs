@@ -361,17 +361,12 @@ pub struct Sending<'a, T> {
 impl<T> Unpin for Sending<'_, T> {}
 
 impl<T> Sending<'_, T> {
-    /// With room for the value, or on a channel that is closed.
-    fn complete(&mut self, has_room: bool) -> Poll<Result<(), SendError<T>>> {
+    /// It is ready.
+    #[inline(always)]
+    fn end(&mut self) -> T {
         self.ticket = None;
         self.courtesy.spend();
-        let value = self.value.take().expect("a send is not polled again after it was ready");
-        if has_room {
-            self.shared.push(value);
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Ready(Err(SendError(value)))
-        }
+        self.value.take().expect("a send is not polled again after it was ready")
     }
 }
 
@@ -381,23 +376,29 @@ impl<T> Future for Sending<'_, T> {
     /// # Panics
     ///
     /// After it has been ready.
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         ready!(this.courtesy.poll(cx));
-        if this.ticket.is_none() && this.shared.has_room() {
-            return this.complete(true);
+        if this.ticket.is_some() || !this.shared.has_room() {
+            return this.poll_without_room(cx);
         }
-        this.poll_without_room(cx)
+        let value = this.end();
+        this.shared.push(value);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<T> Sending<'_, T> {
+    /// Apart, so that who finds room saves no registers for this.
+    #[cold]
+    #[inline(never)]
     fn poll_without_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
         let this = self;
         let mut waker = None;
         loop {
             if this.shared.is_closed() {
-                return this.complete(false);
+                return Poll::Ready(Err(SendError(this.end())));
             }
             let has_room = match this.ticket {
                 None => this.shared.has_room(),
@@ -411,7 +412,9 @@ impl<T> Sending<'_, T> {
                 },
             };
             if has_room {
-                return this.complete(true);
+                let value = this.end();
+                this.shared.push(value);
+                return Poll::Ready(Ok(()));
             }
             // Cloning a waker may be anybody's code, so all is looked at again after it.
             match waker.take() {

@@ -59,21 +59,35 @@ pub(crate) fn try_send<T>(producer: &Producer<T>, value: T) -> Result<(), TrySen
 }
 
 /// Sends the value, which is left where it is while there is no room.
+#[inline]
 pub(crate) fn poll_send<T>(
     producer: &Producer<T>,
     ticket: &mut Option<Ticket>,
     value: &mut Option<T>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), SendError<T>>> {
-    let mut own = value.take().expect("a send is not polled again after it was ready");
-    let waits = producer.with();
-    if ticket.is_none() {
-        match try_send(producer, own) {
-            Ok(()) => return Poll::Ready(Ok(())),
-            Err(TrySendError::Closed(own)) => return Poll::Ready(Err(SendError(own))),
-            Err(TrySendError::Full(back)) => own = back,
-        }
+    let own = value.take().expect("a send is not polled again after it was ready");
+    if ticket.is_some() {
+        return wait_to_send(producer, ticket, own, value, cx);
     }
+    match try_send(producer, own) {
+        Ok(()) => Poll::Ready(Ok(())),
+        Err(TrySendError::Closed(own)) => Poll::Ready(Err(SendError(own))),
+        Err(TrySendError::Full(own)) => wait_to_send(producer, ticket, own, value, cx),
+    }
+}
+
+/// Apart, so that who finds room saves no registers for this.
+#[cold]
+#[inline(never)]
+fn wait_to_send<T>(
+    producer: &Producer<T>,
+    ticket: &mut Option<Ticket>,
+    mut own: T,
+    value: &mut Option<T>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), SendError<T>>> {
+    let waits = producer.with();
     let mut waker: Option<Waker> = None;
     loop {
         match waits.senders.send(producer, ticket, own, &mut waker, cx.waker()) {

@@ -33,33 +33,56 @@ pub(crate) fn try_send<T>(producer: &mut Producer<T>, value: T) -> Result<(), Tr
 }
 
 /// Sends the value, which is left where it is while there is no room.
+#[inline]
 pub(crate) fn poll_send<T>(
     producer: &mut Producer<T>,
     value: &mut Option<T>,
     waits: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), SendError<T>>> {
-    for looks in 0..2 {
-        let own = value.take().expect("a send is not polled again after it was ready");
-        let sent = match try_send(producer, own) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Closed(own)) => Err(SendError(own)),
-            Err(TrySendError::Full(own)) => {
-                *value = Some(own);
-                if looks == 0 {
-                    producer.with().sender.wait(cx.waker());
-                    *waits = true;
-                }
-                continue;
-            }
-        };
-        if *waits {
-            *waits = false;
-            producer.with().sender.leave();
-        }
-        return Poll::Ready(sent);
+    let sent = take_and_send(producer, value);
+    if sent.is_pending() || *waits {
+        return wait_to_send(producer, value, waits, cx, sent);
     }
-    Poll::Pending
+    sent
+}
+
+#[inline(always)]
+fn take_and_send<T>(
+    producer: &mut Producer<T>,
+    value: &mut Option<T>,
+) -> Poll<Result<(), SendError<T>>> {
+    let own = value.take().expect("a send is not polled again after it was ready");
+    match try_send(producer, own) {
+        Ok(()) => Poll::Ready(Ok(())),
+        Err(TrySendError::Closed(own)) => Poll::Ready(Err(SendError(own))),
+        Err(TrySendError::Full(own)) => {
+            *value = Some(own);
+            Poll::Pending
+        }
+    }
+}
+
+/// Apart, so that who finds room saves no registers for this.
+#[cold]
+#[inline(never)]
+fn wait_to_send<T>(
+    producer: &mut Producer<T>,
+    value: &mut Option<T>,
+    waits: &mut bool,
+    cx: &mut Context<'_>,
+    mut sent: Poll<Result<(), SendError<T>>>,
+) -> Poll<Result<(), SendError<T>>> {
+    if sent.is_pending() {
+        producer.with().sender.wait(cx.waker());
+        *waits = true;
+        sent = take_and_send(producer, value);
+    }
+    if sent.is_ready() {
+        *waits = false;
+        producer.with().sender.leave();
+    }
+    sent
 }
 
 #[inline]
