@@ -6,9 +6,11 @@
 //! - [`spsc_bytes`]: messages of bytes from one sender, on any thread;
 //! - [`mpsc_bytes`]: messages of bytes from any number of senders, on any threads.
 //!
-//! Those of values have the same surface: `send`, `recv` and `recv_many` are awaited, `try_send`, `try_recv`
-//! and `try_recv_many` are not, a receiver is a `Stream`, either end closes. What crosses threads can also be
-//! waited for on a plain thread, by `blocking_send` and `blocking_recv`.
+//! All have the same surface: `send`, `recv` and `recv_many` are awaited, `try_send`, `try_recv` and
+//! `try_recv_many` are not, `poll_recv` is for futures written by hand, either end closes. What crosses threads
+//! can also be waited for on a plain thread, by `blocking_send` and `blocking_recv`, and for a limited time by
+//! `blocking_send_timeout` and `blocking_recv_timeout`. Receivers of values are `Stream`s. Byte channels also
+//! claim: `claim`, `try_claim`, `blocking_claim`, `blocking_claim_timeout`.
 //!
 //! A task that finds its channels always ready cannot hold the turn: after 128 sends and receives in one
 //! poll, the next one lets everybody else go first.
@@ -25,8 +27,7 @@
 //! are kept for longer than it takes to look at them, do not belong in a ring of bytes: as long as a message is held,
 //! its room is taken.
 //!
-//! Receivers of values are `Stream`s. Those of bytes are not: a message borrows the receiver, which an item
-//! of a `Stream` cannot.
+//! Those of bytes are no `Stream`s: a message borrows the receiver, which an item of a `Stream` cannot.
 
 mod bell;
 mod blocking;
@@ -41,7 +42,7 @@ mod sync;
 mod waiter;
 
 pub use blocking::{RecvTimeoutError, SendTimeoutError};
-pub use bytes::{ClaimError, TryClaimError};
+pub use bytes::{ClaimError, ClaimTimeoutError, TryClaimError};
 
 use std::{error, fmt};
 

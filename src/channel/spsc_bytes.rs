@@ -32,7 +32,7 @@
 //!
 //! The cursors move when a claim is committed, and when a message is dropped: by nothing else. A write claim
 //! that is dropped leaves the ring as it was, and one that is forgotten too. A message that is forgotten is
-//! received again. A claim that is open while the receiver closes the channel may still be committed;
+//! received again, and so are those of a batch. A claim that is open while the receiver closes the channel may still be committed;
 //! then it is received if the receiver looks once more.
 //!
 //! # Room
@@ -68,12 +68,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::bytes::SendEnd;
 pub use super::bytes::{
-    CAPACITY_MAX, ClaimError, Claiming, ReadClaim, Receiver, Receiving, Sending, TryClaimError,
-    WriteClaim,
+    CAPACITY_MAX, ClaimError, ClaimTimeoutError, Claiming, Messages, ReadClaim, ReadClaims,
+    Receiver, Receiving, ReceivingMany, Sending, TryClaimError, WriteClaim,
 };
 
 /// A channel with `capacity` bytes of room, rounded up to a power of two, at least 32.
@@ -155,12 +155,15 @@ impl Sender {
         self.end.try_claim(len)
     }
 
-    /// Claims room for a message of `len` bytes, and puts the thread to sleep while there is none. For
-    /// threads of their own: in a task it stops the loop.
+    /// Claims room for a message of `len` bytes on a plain thread, which sleeps while there is none.
     ///
     /// # Errors
     ///
     /// [`ClaimError`] as [`claim`](Self::claim).
+    ///
+    /// # Panics
+    ///
+    /// Inside a running onbeat runtime, which it would stop.
     ///
     /// ```
     /// # use onbeat::channel::spsc_bytes;
@@ -171,8 +174,40 @@ impl Sender {
     /// assert_eq!(&*receiver.blocking_recv().expect("one was sent"), b"bid");
     /// # Ok::<(), onbeat::channel::ClaimError>(())
     /// ```
+    #[track_caller]
     pub fn blocking_claim(&mut self, len: usize) -> Result<WriteClaim<'_>, ClaimError> {
         self.end.blocking_claim(len)
+    }
+
+    /// As [`blocking_claim`](Self::blocking_claim), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimTimeoutError`]: there was no room in that time, or there will be none.
+    ///
+    /// # Panics
+    ///
+    /// Inside a running onbeat runtime, which it would stop.
+    ///
+    /// ```
+    /// use onbeat::channel::{ClaimTimeoutError, spsc_bytes};
+    /// use std::time::Duration;
+    ///
+    /// let (mut sender, _receiver) = spsc_bytes::channel(64);
+    /// let limit = Duration::from_millis(1);
+    /// sender.blocking_claim_timeout(32, limit)?.commit();
+    /// sender.blocking_claim_timeout(32, limit)?.commit();
+    /// let error = sender.blocking_claim_timeout(1, limit).unwrap_err();
+    /// assert_eq!(error, ClaimTimeoutError::Timeout);
+    /// # Ok::<(), ClaimTimeoutError>(())
+    /// ```
+    #[track_caller]
+    pub fn blocking_claim_timeout(
+        &mut self,
+        len: usize,
+        limit: Duration,
+    ) -> Result<WriteClaim<'_>, ClaimTimeoutError> {
+        self.end.blocking_claim_timeout(len, limit)
     }
 
     /// Sends a copy of `bytes`, and waits while there is no room.
@@ -216,12 +251,15 @@ impl Sender {
         self.end.try_send(bytes)
     }
 
-    /// Sends a copy of `bytes`, and puts the thread to sleep while there is no room. For threads of their
-    /// own: in a task it stops the loop.
+    /// Sends a copy of `bytes` from a plain thread, which sleeps while there is no room.
     ///
     /// # Errors
     ///
     /// [`ClaimError`] as [`claim`](Self::claim).
+    ///
+    /// # Panics
+    ///
+    /// Inside a running onbeat runtime, which it would stop.
     ///
     /// ```
     /// # use onbeat::channel::spsc_bytes;
@@ -231,8 +269,39 @@ impl Sender {
     /// sending.join().expect("it does not panic")?;
     /// # Ok::<(), onbeat::channel::ClaimError>(())
     /// ```
+    #[track_caller]
     pub fn blocking_send(&mut self, bytes: &[u8]) -> Result<(), ClaimError> {
         self.end.blocking_send(bytes)
+    }
+
+    /// As [`blocking_send`](Self::blocking_send), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimTimeoutError`]: there was no room in that time, or there will be none. Nothing was sent.
+    ///
+    /// # Panics
+    ///
+    /// Inside a running onbeat runtime, which it would stop.
+    ///
+    /// ```
+    /// use onbeat::channel::{ClaimTimeoutError, spsc_bytes};
+    /// use std::time::Duration;
+    ///
+    /// let (mut sender, receiver) = spsc_bytes::channel(32);
+    /// let limit = Duration::from_millis(1);
+    /// assert_eq!(sender.blocking_send_timeout(b"bid", limit), Ok(()));
+    /// drop(receiver);
+    /// let error = sender.blocking_send_timeout(b"ask", limit);
+    /// assert_eq!(error, Err(ClaimTimeoutError::Closed));
+    /// ```
+    #[track_caller]
+    pub fn blocking_send_timeout(
+        &mut self,
+        bytes: &[u8],
+        limit: Duration,
+    ) -> Result<(), ClaimTimeoutError> {
+        self.end.blocking_send_timeout(bytes, limit)
     }
 
     /// Closes the channel. What was sent can still be received.

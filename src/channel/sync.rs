@@ -1,12 +1,12 @@
 //! What the channels between threads are built of: the standard library's, or loom's when a model is
 //! checked.
 //!
-//! One rule carries every wait in the channels of values: *store, then look*. Each side stores what the
-//! other waits for, and only then looks whether the other waits; whoever waits says so first, and only
-//! then looks again. The four accesses are `SeqCst`, so one order of all of them exists, and in it one
-//! of the two looks comes last and sees. On x86-64 the store is one locked instruction, and the look is
-//! a plain load. loom takes such accesses for acquire and release ones and orders fences only, so each
-//! store is followed by [`look_after_store`], which is a fence there and nothing elsewhere.
+//! One rule carries every wait: *store, then look*. Each side stores what the other waits for, and only
+//! then looks whether the other waits; whoever waits says so first, and only then looks again. The four
+//! accesses are `SeqCst`, so one order of all of them exists, and in it one of the two looks comes last
+//! and sees. On x86-64 the store is one locked instruction, and the look is a plain load. loom takes such
+//! accesses for acquire and release ones and orders fences only, so each store is followed by
+//! [`look_after_store`], which is a fence there and nothing elsewhere.
 
 use std::ops::Deref;
 
@@ -15,7 +15,7 @@ pub(crate) use std::{
     hint::spin_loop,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 

@@ -1,16 +1,9 @@
-//! Who waits for the other side of a channel, and how that side finds out.
-//!
-//! ```text
-//!   who waits                          who makes it possible
-//!   register: list, then flag          change the channel
-//!   fence (SeqCst)                     fence (SeqCst)
-//!   look at the channel again          look at the flag
-//! ```
+//! Who waits for the other side of a byte channel, and how that side finds out.
 //!
 //! Invariants:
 //!
-//! - **one sees the other**: of the two looks that follow the two fences, at least one sees what was
-//!   done before the other fence. So nobody waits for what is already there;
+//! - **store, then look**: see `sync`. Whoever waits registers and then looks at the channel again; whoever
+//!   changes the channel stores that, and then calls [`Waiters::notify`];
 //! - **flag is list**: `waiting` says whether the list has an entry. Both change under the lock alone,
 //!   which nobody takes while nobody waits;
 //! - **no lock around a waker**: wakers are cloned, woken and dropped when the lock is not held, because
@@ -26,7 +19,7 @@ use std::{
     thread,
 };
 
-use super::sync::{AtomicBool, Mutex, Ordering, fence};
+use super::sync::{AtomicBool, Mutex, Ordering, look_after_store};
 use crate::wakers::wake_all;
 
 /// Those who wait on one side of a channel.
@@ -56,7 +49,7 @@ impl Waiters {
             list.push_back(Waiter { id, waker });
             None
         });
-        fence(Ordering::SeqCst);
+        look_after_store();
         drop(replaced);
     }
 
@@ -73,18 +66,18 @@ impl Waiters {
         drop(left);
     }
 
-    /// Wakes all who wait, when the channel has changed. Where nobody waits: a fence and a load.
+    /// Wakes all who wait, when the channel has changed. One load where nobody waits.
     #[inline]
     pub(super) fn notify(&self) {
-        fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) {
+        look_after_store();
+        if self.waiting.load(Ordering::SeqCst) {
             wake(self.drain());
         }
     }
 
     /// Wakes all who wait here or there.
     pub(super) fn notify_with(&self, others: &Self) {
-        fence(Ordering::SeqCst);
+        look_after_store();
         wake(self.drain().chain(others.drain()));
     }
 
@@ -104,7 +97,7 @@ impl Waiters {
     fn change<T>(&self, change: impl FnOnce(&mut VecDeque<Waiter>) -> T) -> T {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut list);
-        self.waiting.store(!list.is_empty(), Ordering::Relaxed);
+        self.waiting.store(!list.is_empty(), Ordering::SeqCst);
         result
     }
 }

@@ -52,6 +52,8 @@ impl Reader<'_> {
             16..18 => Step::Replace { sender },
             18..20 => Step::ForgetRead,
             20 if self.number().is_multiple_of(8) => Step::Close,
+            21..24 => Step::ReadMany { max: self.number() % 5, drops: true },
+            24 => Step::ReadMany { max: self.number() % 5, drops: false },
             _ => Step::Read,
         })
     }
@@ -67,6 +69,7 @@ enum Step {
     Replace { sender: usize },
     Read,
     ForgetRead,
+    ReadMany { max: usize, drops: bool },
     Close,
 }
 
@@ -165,6 +168,34 @@ fn read(receiver: &mut Receiver, model: &mut Model, drops: bool) {
     }
 }
 
+/// Receives `max` messages at most, and compares with the model. The batch is dropped, or forgotten.
+fn read_many(receiver: &mut Receiver, model: &mut Model, max: usize, drops: bool) {
+    let expected: Vec<_> = model
+        .entries
+        .iter()
+        .map_while(|entry| match entry {
+            Entry::Message(bytes) => Some(&**bytes),
+            Entry::Forgotten(..) => None,
+        })
+        .take(max)
+        .collect();
+    match receiver.try_recv_many(max) {
+        Ok(batch) => {
+            assert!(batch.iter().eq(expected.iter().copied()), "{batch:?} for {expected:?}");
+            assert_eq!(batch.len(), expected.len());
+            if drops {
+                let count = expected.len();
+                drop(batch);
+                model.entries.drain(..count);
+            } else {
+                forget(batch);
+            }
+        }
+        Err(TryRecvError::Empty) => assert!(max > 0 && expected.is_empty()),
+        Err(TryRecvError::Disconnected) => assert!(max > 0 && model.closed && expected.is_empty()),
+    }
+}
+
 /// Runs programs on one of the channels. `clone` makes a sender in place of another one, or gives that
 /// back, and `many` says whether forgotten claims hold a place.
 macro_rules! runner {
@@ -222,6 +253,9 @@ macro_rules! runner {
                     Step::Close => {
                         model.closed = true;
                         receiver.close();
+                    }
+                    Step::ReadMany { max, drops } => {
+                        read_many(&mut receiver, &mut model, max, drops);
                     }
                     Step::Read | Step::ForgetRead => {
                         read(&mut receiver, &mut model, matches!(step, Step::Read));

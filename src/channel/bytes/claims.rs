@@ -3,10 +3,11 @@
 
 use std::{
     fmt,
+    mem::ManuallyDrop,
     ops::{Deref, DerefMut},
 };
 
-use super::{Receiver, SendEnd};
+use super::{Receiver, SendEnd, ring::Position};
 
 /// Room for one message, to write into. It begins at a multiple of 16 bytes.
 ///
@@ -69,8 +70,8 @@ impl<'a> WriteClaim<'a> {
     /// ```
     #[inline]
     pub fn commit(self) {
-        let len = self.len();
-        self.end.commit(len);
+        // What is committed is not given up.
+        ManuallyDrop::new(self).end.commit();
     }
 
     /// Sends the first `len` bytes as the message, where the length was not known before it was written.
@@ -96,7 +97,8 @@ impl<'a> WriteClaim<'a> {
     #[inline]
     pub fn commit_len(self, len: usize) {
         assert!(len <= self.len(), "committed {len} bytes of a claim of {}", self.len());
-        self.end.commit(len);
+        self.end.shorten(len);
+        self.commit();
     }
 }
 
@@ -196,5 +198,152 @@ impl Drop for ReadClaim<'_> {
 impl fmt::Debug for ReadClaim<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadClaim").field("len", &self.len()).finish()
+    }
+}
+
+/// Messages that are read where they lie, and freed together. A loop over it, or over [`iter`](Self::iter),
+/// gives them as slices, in their order; each begins at a multiple of 16 bytes.
+///
+/// Dropping it frees the room of all of them by one store, then wakes whoever waits for room, which costs
+/// less than one by one. Forgetting it ([`std::mem::forget`]) frees nothing: the receiver gives the same
+/// messages again.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes;
+///
+/// let (mut sender, mut receiver) = spsc_bytes::channel(1024);
+/// for message in ["bid", "ask", "trade"] {
+///     sender.try_send(message.as_bytes())?;
+/// }
+/// let messages = receiver.try_recv_many(2)?;
+/// assert_eq!(messages.len(), 2);
+/// assert!(messages.iter().eq([b"bid", b"ask"]));
+/// drop(messages);
+/// assert_eq!(&*receiver.try_recv()?, b"trade");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It cannot outlive its receiver, and no message outlives it:
+///
+/// ```compile_fail,E0505
+/// let (mut sender, mut receiver) = onbeat::channel::spsc_bytes::channel(1024);
+/// let messages = receiver.try_recv_many(2).unwrap();
+/// drop(receiver);
+/// assert!(messages.is_empty());
+/// ```
+///
+/// ```compile_fail,E0505
+/// let (mut sender, mut receiver) = onbeat::channel::spsc_bytes::channel(1024);
+/// let messages = receiver.try_recv_many(2).unwrap();
+/// let first = messages.iter().next();
+/// drop(messages);
+/// assert!(first.is_some());
+/// ```
+#[must_use = "messages that are dropped have been received"]
+pub struct ReadClaims<'a> {
+    receiver: &'a mut Receiver,
+    messages: usize,
+}
+
+impl<'a> ReadClaims<'a> {
+    /// The first `messages` that the consumer has counted.
+    pub(super) fn new(receiver: &'a mut Receiver, messages: usize) -> Self {
+        Self { receiver, messages }
+    }
+
+    /// How many messages there are.
+    ///
+    /// ```
+    /// # use onbeat::channel::spsc_bytes;
+    /// let (mut sender, mut receiver) = spsc_bytes::channel(1024);
+    /// sender.try_send(b"bid")?;
+    /// assert_eq!(receiver.try_recv_many(8)?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages
+    }
+
+    /// Whether there is none, which is so only where none was asked for.
+    ///
+    /// ```
+    /// # use onbeat::channel::spsc_bytes;
+    /// let (mut sender, mut receiver) = spsc_bytes::channel(1024);
+    /// sender.try_send(b"bid")?;
+    /// assert!(!receiver.try_recv_many(8)?.is_empty());
+    /// assert!(receiver.try_recv_many(0)?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    /// The messages in their order.
+    ///
+    /// ```
+    /// # use onbeat::channel::spsc_bytes;
+    /// let (mut sender, mut receiver) = spsc_bytes::channel(1024);
+    /// sender.try_send(b"bid")?;
+    /// sender.try_send(b"asked")?;
+    /// let messages = receiver.try_recv_many(8)?;
+    /// assert_eq!(messages.iter().map(<[u8]>::len).sum::<usize>(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn iter(&self) -> Messages<'_> {
+        Messages { receiver: self.receiver, at: self.receiver.head(), left: self.messages }
+    }
+}
+
+impl<'b> IntoIterator for &'b ReadClaims<'_> {
+    type Item = &'b [u8];
+    type IntoIter = Messages<'b>;
+
+    fn into_iter(self) -> Messages<'b> {
+        self.iter()
+    }
+}
+
+impl Drop for ReadClaims<'_> {
+    fn drop(&mut self) {
+        self.receiver.release_many(self.messages);
+    }
+}
+
+impl fmt::Debug for ReadClaims<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadClaims").field("len", &self.messages).finish()
+    }
+}
+
+/// The messages of a [`ReadClaims`], as slices.
+#[derive(Clone)]
+pub struct Messages<'a> {
+    receiver: &'a Receiver,
+    at: Position,
+    left: usize,
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.left = self.left.checked_sub(1)?;
+        self.receiver.next_at(&mut self.at)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Messages<'_> {}
+
+impl fmt::Debug for Messages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").field("left", &self.left).finish()
     }
 }

@@ -7,7 +7,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{super::budget::Courtesy, ClaimError, ReadClaim, Receiver, SendEnd, WriteClaim};
+use super::{
+    super::budget::Courtesy, ClaimError, ReadClaim, ReadClaims, Receiver, SendEnd, WriteClaim,
+};
 
 const DONE: &str = "polled after it was done";
 
@@ -170,16 +172,23 @@ impl<'a> Receiving<'a> {
     }
 }
 
+impl<'a> Receiving<'a> {
+    /// The receiver, with a message if that is true; with none, and the end has come, if it is not.
+    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<(&'a mut Receiver, bool)> {
+        let receiver = self.receiver.as_mut().expect(DONE);
+        ready!(self.courtesy.poll(cx));
+        let is_message = ready!(receiver.poll_find(&mut self.waits, cx));
+        self.courtesy.spend();
+        let receiver = self.receiver.take().expect("it was there a line ago");
+        Poll::Ready((receiver, is_message))
+    }
+}
+
 impl<'a> Future for Receiving<'a> {
     type Output = Option<ReadClaim<'a>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let receiver = this.receiver.as_mut().expect(DONE);
-        ready!(this.courtesy.poll(cx));
-        let is_message = ready!(receiver.poll_find(&mut this.waits, cx));
-        this.courtesy.spend();
-        let receiver = this.receiver.take().expect("it was there a line ago");
+        let (receiver, is_message) = ready!(self.get_mut().poll_found(cx));
         Poll::Ready(is_message.then(|| ReadClaim::new(receiver)))
     }
 }
@@ -195,5 +204,47 @@ impl Drop for Receiving<'_> {
 impl fmt::Debug for Receiving<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiving").finish_non_exhaustive()
+    }
+}
+
+/// The future of `recv_many`: gives the messages that are there when there is one, or `None` when there will
+/// be none.
+///
+/// # Cancellation
+///
+/// Dropping it loses nothing.
+///
+/// # Panics
+///
+/// When it is polled after it was done.
+#[must_use = "a future does nothing until it is polled"]
+pub struct ReceivingMany<'a> {
+    one: Receiving<'a>,
+    max: usize,
+}
+
+impl<'a> ReceivingMany<'a> {
+    pub(super) fn new(receiver: &'a mut Receiver, max: usize) -> Self {
+        Self { one: Receiving::new(receiver), max }
+    }
+}
+
+impl<'a> Future for ReceivingMany<'a> {
+    type Output = Option<ReadClaims<'a>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { one, max } = self.get_mut();
+        let (receiver, is_message) = if *max == 0 {
+            (one.receiver.take().expect(DONE), true)
+        } else {
+            ready!(one.poll_found(cx))
+        };
+        Poll::Ready(is_message.then(|| receiver.claims(*max)))
+    }
+}
+
+impl fmt::Debug for ReceivingMany<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivingMany").field("max", &self.max).finish_non_exhaustive()
     }
 }

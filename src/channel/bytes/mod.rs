@@ -1,6 +1,5 @@
 //! What the two byte channels have in common: claims, the end that receives, futures and errors.
 
-mod blocking;
 mod claims;
 mod futures;
 mod receiver;
@@ -9,8 +8,8 @@ mod sender;
 
 use std::{error, fmt};
 
-pub use claims::{ReadClaim, WriteClaim};
-pub use futures::{Claiming, Receiving, Sending};
+pub use claims::{Messages, ReadClaim, ReadClaims, WriteClaim};
+pub use futures::{Claiming, Receiving, ReceivingMany, Sending};
 pub use receiver::Receiver;
 pub(crate) use sender::SendEnd;
 
@@ -144,6 +143,43 @@ impl fmt::Display for TryClaimError {
 impl error::Error for TryClaimError {}
 
 impl From<ClaimError> for TryClaimError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Closed => Self::Closed,
+            ClaimError::TooLarge { len, max } => Self::TooLarge { len, max },
+        }
+    }
+}
+
+/// Why no message was claimed or sent in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClaimTimeoutError {
+    /// There was no room in that time.
+    Timeout,
+    /// Nobody will receive it.
+    Closed,
+    /// It has no room in this channel, even an empty one.
+    TooLarge {
+        /// The length that was asked for.
+        len: usize,
+        /// The longest message of this channel.
+        max: usize,
+    },
+}
+
+impl fmt::Display for ClaimTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Timeout => f.write_str("the channel stayed full; try later, or wait longer"),
+            Self::Closed => ClaimError::Closed.fmt(f),
+            Self::TooLarge { len, max } => ClaimError::TooLarge { len, max }.fmt(f),
+        }
+    }
+}
+
+impl error::Error for ClaimTimeoutError {}
+
+impl From<ClaimError> for ClaimTimeoutError {
     fn from(error: ClaimError) -> Self {
         match error {
             ClaimError::Closed => Self::Closed,

@@ -3,15 +3,15 @@
 
 use std::{
     fmt, mem,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use super::super::TryRecvError;
+use super::super::{RecvTimeoutError, TryRecvError, blocking, budget::Courtesy};
 use super::{
-    blocking::block_on,
-    claims::ReadClaim,
-    futures::Receiving,
-    ring::{Consumer, Found, Ring},
+    claims::{ReadClaim, ReadClaims},
+    futures::{Receiving, ReceivingMany},
+    ring::{Consumer, Found, Position, Ring},
 };
 
 /// Names the one receiver among those who wait for messages.
@@ -37,11 +37,13 @@ const ID: u64 = 0;
 /// ```
 pub struct Receiver {
     consumer: Consumer,
+    /// Of [`poll_recv`](Self::poll_recv), which has no future to keep it in.
+    courtesy: Courtesy,
 }
 
 impl Receiver {
     pub(super) fn new(consumer: Consumer) -> Self {
-        Self { consumer }
+        Self { consumer, courtesy: Courtesy::default() }
     }
 
     fn ring(&self) -> &Ring {
@@ -95,8 +97,90 @@ impl Receiver {
         Receiving::new(self)
     }
 
-    /// Receives the next message, and puts the thread to sleep while there is none. For threads of their
-    /// own: in a task it stops the loop. `None` as of [`recv`](Self::recv).
+    /// Receives the messages that are there, `max` at most, to be read where they lie and freed together,
+    /// and waits while there is none. `None`: the channel is closed, and all that was sent has been
+    /// received. None of them where `max` is 0.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```
+    /// # use onbeat::{Runtime, channel::spsc_bytes};
+    /// # let mut world = bevy_ecs::world::World::new();
+    /// # Runtime::new(&mut world).block_on(async {
+    /// let (mut sender, mut receiver) = spsc_bytes::channel(1024);
+    /// sender.try_send(b"bid").expect("there is room");
+    /// sender.try_send(b"ask").expect("there is room");
+    /// drop(sender);
+    /// let mut read = Vec::new();
+    /// while let Some(messages) = receiver.recv_many(64).await {
+    ///     for message in &messages {
+    ///         read.extend_from_slice(message);
+    ///     }
+    /// }
+    /// assert_eq!(read, b"bidask");
+    /// # });
+    /// ```
+    pub fn recv_many(&mut self, max: usize) -> ReceivingMany<'_> {
+        ReceivingMany::new(self, max)
+    }
+
+    /// Receives the messages that are there, `max` at most, to be read where they lie and freed together.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`]: nothing is there, now or for ever. Not when `max` is 0.
+    ///
+    /// ```
+    /// use onbeat::channel::{TryRecvError, spsc_bytes};
+    ///
+    /// let (mut sender, mut receiver) = spsc_bytes::channel(1024);
+    /// assert_eq!(receiver.try_recv_many(8).unwrap_err(), TryRecvError::Empty);
+    /// sender.try_send(b"bid")?;
+    /// sender.try_send(b"ask")?;
+    /// let mut lengths = Vec::new();
+    /// for message in &receiver.try_recv_many(8)? {
+    ///     lengths.push(message.len());
+    /// }
+    /// assert_eq!(lengths, [3, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv_many(&mut self, max: usize) -> Result<ReadClaims<'_>, TryRecvError> {
+        match self.find() {
+            Found::Nothing if max > 0 => Err(TryRecvError::Empty),
+            Found::Closed if max > 0 => Err(TryRecvError::Disconnected),
+            Found::Message | Found::Nothing | Found::Closed => Ok(self.claims(max)),
+        }
+    }
+
+    /// The poll of [`recv`](Self::recv), for futures written by hand. The latest call's waker is woken.
+    ///
+    /// ```
+    /// use onbeat::channel::spsc_bytes;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// let (mut sender, mut receiver) = spsc_bytes::channel(1024);
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// assert!(receiver.poll_recv(&mut cx).is_pending());
+    /// sender.try_send(b"bid").unwrap();
+    /// let Poll::Ready(Some(message)) = receiver.poll_recv(&mut cx) else { panic!("it was sent") };
+    /// assert_eq!(&*message, b"bid");
+    /// ```
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<ReadClaim<'_>>> {
+        ready!(self.courtesy.poll(cx));
+        let mut waits = false;
+        let is_message = ready!(self.poll_find(&mut waits, cx));
+        self.courtesy.spend();
+        Poll::Ready(is_message.then(|| ReadClaim::new(self)))
+    }
+
+    /// Receives the next message on a plain thread, which sleeps while there is none. `None` as of
+    /// [`recv`](Self::recv).
+    ///
+    /// # Panics
+    ///
+    /// Inside a running onbeat runtime, which it would stop.
     ///
     /// ```
     /// use onbeat::channel::spsc_bytes;
@@ -106,8 +190,42 @@ impl Receiver {
     /// sender.blocking_send(b"bid").expect("the receiver is there");
     /// assert_eq!(reading.join().expect("it does not panic"), Some(3));
     /// ```
+    #[track_caller]
     pub fn blocking_recv(&mut self) -> Option<ReadClaim<'_>> {
-        block_on(self.recv())
+        blocking::wait(&mut self.recv())
+    }
+
+    /// As [`blocking_recv`](Self::blocking_recv), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: nothing came in that time, or nothing will come.
+    ///
+    /// # Panics
+    ///
+    /// Inside a running onbeat runtime, which it would stop.
+    ///
+    /// ```
+    /// use onbeat::channel::{RecvTimeoutError, spsc_bytes};
+    /// use std::time::Duration;
+    ///
+    /// let (sender, mut receiver) = spsc_bytes::channel(1024);
+    /// let limit = Duration::from_millis(1);
+    /// let error = receiver.blocking_recv_timeout(limit).unwrap_err();
+    /// assert_eq!(error, RecvTimeoutError::Timeout);
+    /// drop(sender);
+    /// let error = receiver.blocking_recv_timeout(limit).unwrap_err();
+    /// assert_eq!(error, RecvTimeoutError::Disconnected);
+    /// ```
+    #[track_caller]
+    pub fn blocking_recv_timeout(
+        &mut self,
+        limit: Duration,
+    ) -> Result<ReadClaim<'_>, RecvTimeoutError> {
+        match blocking::wait_for(&mut self.recv(), limit) {
+            Some(received) => received.ok_or(RecvTimeoutError::Disconnected),
+            None => Err(RecvTimeoutError::Timeout),
+        }
     }
 
     /// Closes the channel. What was sent can still be received; who claims gets an error, and who waits
@@ -137,6 +255,19 @@ impl Receiver {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.ring().is_closed()
+    }
+
+    /// Whether no message waits to be received. While senders work it may have changed already.
+    ///
+    /// ```
+    /// let (mut sender, receiver) = onbeat::channel::spsc_bytes::channel(1024);
+    /// assert!(receiver.is_empty());
+    /// sender.try_send(b"bid").unwrap();
+    /// assert!(!receiver.is_empty());
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.consumer.is_empty()
     }
 
     /// Bytes of the ring: what was asked for, rounded up to a power of two, at least 32.
@@ -185,6 +316,28 @@ impl Receiver {
 
     pub(super) fn bytes(&self) -> &[u8] {
         self.consumer.bytes()
+    }
+
+    /// What is there, `max` messages at most.
+    pub(super) fn claims(&mut self, max: usize) -> ReadClaims<'_> {
+        let messages = self.consumer.count(max);
+        ReadClaims::new(self, messages)
+    }
+
+    pub(super) fn head(&self) -> Position {
+        self.consumer.head()
+    }
+
+    #[inline]
+    pub(super) fn next_at(&self, at: &mut Position) -> Option<&[u8]> {
+        self.consumer.next_at(at)
+    }
+
+    /// Frees the room of the first `messages`, then wakes who waits for room.
+    pub(super) fn release_many(&mut self, messages: usize) {
+        if self.consumer.release_many(messages) {
+            self.ring().room().notify();
+        }
     }
 
     /// Frees the room of the message that is being read, then wakes who waits for room.

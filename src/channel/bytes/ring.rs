@@ -17,15 +17,17 @@
 //!   until it stores the mark of the run; from then on to the consumer, until that moves the head over it.
 //!   The tail is never further than the whole ring ahead of the head. A single producer has the tail to
 //!   itself; many move it by compare and exchange;
-//! - **mark last**: a mark is stored with release after the last byte of its run was written, and loaded
-//!   with acquire before the first is read;
-//! - **clear, then free**: the consumer clears a mark before it moves the head with release, and a
-//!   producer loads the head with acquire before it takes what lies behind it. So a unit that is free, or
+//! - **mark last**: a mark is stored, in release order or stronger, after the last byte of its run was
+//!   written, and loaded with acquire before the first is read;
+//! - **clear, then free**: the consumer clears a mark before it moves the head in release order, and a
+//!   producer loads the head in acquire order before it takes what lies behind it. So a unit that is free, or
 //!   taken and not handed over, has the mark zero, and a mark is never that of an earlier round. Marks are
 //!   not in the memory that users write, so no message can look like one;
 //! - **claims stay**: what a producer has taken and what a consumer reads is written down in that producer
 //!   or consumer, of which there are no copies, and goes from there only when it is handed over. A claim
 //!   that is forgotten changes nothing;
+//! - **store, then look**: see `sync`. A mark, the head and the end of the channel are what waits are for,
+//!   so each is stored and loaded with `SeqCst`, and whoever stores one then looks who waits;
 //! - **always initialised**: every byte is zero at first, and afterwards what somebody wrote.
 
 #![expect(unsafe_code, reason = "both ends of a ring reach its memory, each its own part of it")]
@@ -48,7 +50,7 @@ const CLOSED: u64 = 1;
 
 /// A place in the ring, counted in units since the beginning, modulo 2^63.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Position(u64);
+pub(super) struct Position(u64);
 
 impl Position {
     fn plus(self, units: usize) -> Self {
@@ -154,12 +156,12 @@ impl Ring {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.tail.load(Ordering::Acquire) & CLOSED != 0
+        self.tail.load(Ordering::SeqCst) & CLOSED != 0
     }
 
     /// Nothing is taken from now on, but for what a single producer has claimed.
     pub(super) fn close(&self) {
-        if self.tail.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0 {
+        if self.tail.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0 {
             self.room.notify_with(&self.messages);
         }
     }
@@ -174,7 +176,7 @@ impl Ring {
 
     fn skip(&self, at: Position, units: usize) {
         if units > 0 {
-            self.mark(at).store(SKIP | units as u32, Ordering::Release);
+            self.mark(at).store(SKIP | units as u32, Ordering::SeqCst);
         }
     }
 
@@ -285,13 +287,13 @@ impl Producer {
 
     fn take_alone(&mut self, units: usize, len: usize) -> Result<(), Refused> {
         self.taken = None;
-        if self.ring.tail.load(Ordering::Relaxed) & CLOSED != 0 {
+        if self.ring.is_closed() {
             return Err(Refused::Closed);
         }
         let padding = self.ring.padding(self.tail, units);
         let start = self.tail.plus(padding);
         if !self.has_room(start.plus(units)) {
-            self.head = Position(self.ring.head.load(Ordering::Acquire));
+            self.head = Position(self.ring.head.load(Ordering::SeqCst));
             if !self.has_room(start.plus(units)) {
                 return Err(Refused::Full);
             }
@@ -301,7 +303,7 @@ impl Producer {
     }
 
     fn take_among_many(&mut self, units: usize, len: usize) -> Result<(), Refused> {
-        let mut word = self.ring.tail.load(Ordering::Relaxed);
+        let mut word = self.ring.tail.load(Ordering::SeqCst);
         loop {
             if word & CLOSED != 0 {
                 return Err(Refused::Closed);
@@ -328,8 +330,8 @@ impl Producer {
                 continue;
             }
             // The tail may be older than the head; there is no room only if neither has moved.
-            let head = Position(self.ring.head.load(Ordering::Acquire));
-            let again = self.ring.tail.load(Ordering::Relaxed);
+            let head = Position(self.ring.head.load(Ordering::SeqCst));
+            let again = self.ring.tail.load(Ordering::SeqCst);
             if head == self.head && again == word {
                 return Err(Refused::Full);
             }
@@ -366,19 +368,27 @@ impl Producer {
         unsafe { slice::from_raw_parts_mut(bytes, taken.len) }
     }
 
-    /// Hands the first `len` claimed bytes over. The caller notifies the consumer.
+    /// Shows, and hands over, no more than the first `len` claimed bytes.
+    pub(super) fn shorten(&mut self, len: usize) {
+        if let Some(taken) = &mut self.taken {
+            assert!(len <= taken.len, "committed {len} bytes of a claim of {}", taken.len);
+            taken.len = len;
+        }
+    }
+
+    /// Hands the claimed bytes over. The caller notifies the consumer.
     #[inline]
-    pub(super) fn commit(&mut self, len: usize) {
-        let Some(taken) = self.taken else { return };
-        assert!(len <= taken.len, "committed {len} bytes of a claim of {}", taken.len);
+    pub(super) fn commit(&mut self) {
+        // Field by field: they were written so, and a load of two of them would wait for both stores.
+        let Some(Taken { padding, start, units: taken, len }) = self.taken else { return };
         self.taken = None;
         let units = units_of(len);
         match self.ring.by {
-            Producers::One => self.tail = taken.start.plus(units),
-            Producers::Many => self.ring.skip(taken.start.plus(units), taken.units - units),
+            Producers::One => self.tail = start.plus(units),
+            Producers::Many => self.ring.skip(start.plus(units), taken - units),
         }
-        self.ring.mark(taken.start).store(len as u32 + 1, Ordering::Release);
-        self.skip_padding(taken);
+        self.ring.mark(start).store(len as u32 + 1, Ordering::SeqCst);
+        self.skip_padding(padding);
     }
 
     /// Gives up what is claimed. True: the consumer has something to skip, and the caller notifies it.
@@ -388,21 +398,52 @@ impl Producer {
             return false; // The tail is where it was.
         }
         self.ring.skip(taken.start, taken.units);
-        self.skip_padding(taken);
+        self.skip_padding(taken.padding);
         true
     }
 
-    fn skip_padding(&self, taken: Taken) {
-        if taken.padding > 0 {
+    fn skip_padding(&self, padding: usize) {
+        if padding > 0 {
             // The ring's end: the run behind it starts at offset 0.
-            let at = self.ring.marks.len() - taken.padding;
-            self.ring.marks[at].store(SKIP | taken.padding as u32, Ordering::Release);
+            let at = self.ring.marks.len() - padding;
+            self.ring.marks[at].store(SKIP | padding as u32, Ordering::SeqCst);
         }
     }
 
     /// Whether this was the last producer. Called once, by who drops it.
     pub(super) fn leave(&mut self) -> bool {
         self.ring.producers.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+/// A run that was handed to the consumer.
+#[derive(Clone, Copy)]
+struct Run {
+    start: Position,
+    end: Position,
+    /// Of a message; `None`: it is skipped.
+    len: Option<usize>,
+}
+
+impl Run {
+    /// Those from `start`, a consumer's head or the end of one, to where nothing is handed over yet.
+    fn all(ring: &Ring, start: Position) -> impl Iterator<Item = Self> {
+        let mut at = start;
+        std::iter::from_fn(move || {
+            // Behind a whole ring stands the first mark again.
+            if at.since(start) == ring.marks.len() as u64 {
+                return None;
+            }
+            let mark = ring.mark(at).load(Ordering::SeqCst);
+            let (units, len) = match mark {
+                0 => return None,
+                mark if mark & SKIP == 0 => (units_of(mark as usize - 1), Some(mark as usize - 1)),
+                mark => ((mark & !SKIP) as usize, None),
+            };
+            let run = Self { start: at, end: at.plus(units), len };
+            at = run.end;
+            Some(run)
+        })
     }
 }
 
@@ -435,7 +476,7 @@ impl Consumer {
         if self.reading.is_some() || self.next(freed) {
             return Found::Message;
         }
-        let word = self.ring.tail.load(Ordering::Acquire);
+        let word = self.ring.tail.load(Ordering::SeqCst);
         if word & CLOSED == 0 {
             return Found::Nothing;
         }
@@ -452,7 +493,7 @@ impl Consumer {
     #[inline]
     fn next(&mut self, freed: &mut bool) -> bool {
         loop {
-            match self.ring.mark(self.head).load(Ordering::Acquire) {
+            match self.ring.mark(self.head).load(Ordering::SeqCst) {
                 0 => return false,
                 mark if mark & SKIP == 0 => {
                     self.reading = Some(mark as usize - 1);
@@ -468,12 +509,55 @@ impl Consumer {
 
     /// The bytes of the message that is being read; none where none is.
     pub(super) fn bytes(&self) -> &[u8] {
-        let Some(len) = self.reading else { return &[] };
-        let bytes = self.ring.bytes(self.head, len, Witness::reads);
+        self.reading.map_or(&[], |len| self.bytes_at(self.head, len))
+    }
+
+    fn bytes_at(&self, at: Position, len: usize) -> &[u8] {
+        let bytes = self.ring.bytes(at, len, Witness::reads);
         // SAFETY: the run is the consumer's by *taken once* and *mark last*, it stays so while `self` is
         // borrowed by *claims stay*, its bytes are within the units by the assertion in `Ring::bytes`,
         // and *always initialised*.
         unsafe { slice::from_raw_parts(bytes, len) }
+    }
+
+    /// Whether a message is there. What is skipped before it stays where it is.
+    pub(super) fn is_empty(&self) -> bool {
+        Run::all(&self.ring, self.head).all(|run| run.len.is_none())
+    }
+
+    /// How many messages are there, the one that is being read counted; stops at `max`.
+    pub(super) fn count(&self, max: usize) -> usize {
+        Run::all(&self.ring, self.head).filter(|run| run.len.is_some()).take(max).count()
+    }
+
+    /// The next message at or behind `at`, which is moved behind it. The first is at the head.
+    pub(super) fn next_at(&self, at: &mut Position) -> Option<&[u8]> {
+        let (run, len) = Run::all(&self.ring, *at).find_map(|run| Some((run, run.len?)))?;
+        *at = run.end;
+        Some(self.bytes_at(run.start, len))
+    }
+
+    pub(super) fn head(&self) -> Position {
+        self.head
+    }
+
+    /// Frees the first `messages`, and what is skipped before them, at once, in the order of *clear, then
+    /// free*. True: there was something, and the caller notifies the producers.
+    pub(super) fn release_many(&mut self, messages: usize) -> bool {
+        let mut left = messages;
+        for run in Run::all(&self.ring, self.head) {
+            if left == 0 {
+                break;
+            }
+            left -= usize::from(run.len.is_some());
+            self.ring.mark(run.start).store(0, Ordering::Relaxed);
+            self.head = run.end;
+        }
+        if messages > 0 {
+            self.reading = None;
+            self.ring.head.store(self.head.0, Ordering::SeqCst);
+        }
+        messages > 0
     }
 
     /// Frees the message that is being read. True: there was one, and the caller notifies the producers.
@@ -488,63 +572,9 @@ impl Consumer {
     fn free(&mut self, units: usize) {
         self.ring.mark(self.head).store(0, Ordering::Relaxed);
         self.head = self.head.plus(units);
-        self.ring.head.store(self.head.0, Ordering::Release);
+        self.ring.head.store(self.head.0, Ordering::SeqCst);
     }
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn send(producer: &mut Producer, bytes: &[u8]) {
-        producer.claim(bytes.len()).unwrap();
-        producer.bytes_mut().copy_from_slice(bytes);
-        producer.commit(bytes.len());
-    }
-
-    #[test]
-    fn positions_pass_their_end() {
-        for producers in [Producers::One, Producers::Many] {
-            let start = Position((u64::MAX >> 1) - 20);
-            let (mut producer, mut consumer) = ring_at(128, producers, start);
-            for number in 0..100_u8 {
-                let sent = [number; 40];
-                send(&mut producer, &sent);
-                assert_eq!(consumer.find(&mut false), Found::Message);
-                assert_eq!(consumer.bytes(), sent);
-                assert!(consumer.release());
-            }
-            assert!(consumer.head.0 < 1 << 62, "the positions began again");
-            producer.ring().close();
-            assert_eq!(consumer.find(&mut false), Found::Closed);
-        }
-    }
-
-    #[test]
-    fn bytes_that_look_like_marks_are_not_taken_for_any() {
-        for producers in [Producers::One, Producers::Many] {
-            let (mut producer, mut consumer) = ring(64, producers);
-            for _ in 0..10 {
-                send(&mut producer, &[1; 32]);
-                assert_eq!(consumer.find(&mut false), Found::Message);
-                assert!(consumer.release());
-                producer.claim(16).unwrap();
-                assert_eq!(consumer.find(&mut false), Found::Nothing);
-                producer.abandon();
-                assert_eq!(consumer.find(&mut false), Found::Nothing);
-            }
-        }
-    }
-
-    #[test]
-    fn ends_that_claim_nothing_show_nothing_and_hand_nothing_over() {
-        for producers in [Producers::One, Producers::Many] {
-            let (mut producer, mut consumer) = ring(64, producers);
-            assert!(producer.bytes().is_empty() && producer.bytes_mut().is_empty());
-            producer.commit(0);
-            assert!(!producer.abandon());
-            assert!(consumer.bytes().is_empty() && !consumer.release());
-            assert_eq!(consumer.find(&mut false), Found::Nothing);
-        }
-    }
-}
+mod tests;

@@ -4,11 +4,12 @@
 use std::{
     fmt,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use super::super::blocking;
 use super::{
-    ClaimError, TryClaimError,
-    blocking::block_on,
+    ClaimError, ClaimTimeoutError, TryClaimError,
     claims::WriteClaim,
     futures::{Claiming, Sending},
     ring::{Producer, Refused, Ring},
@@ -59,14 +60,37 @@ impl SendEnd {
         Claiming::new(self, len)
     }
 
+    #[track_caller]
     pub(crate) fn blocking_claim(&mut self, len: usize) -> Result<WriteClaim<'_>, ClaimError> {
-        block_on(self.claim(len))
+        blocking::wait(&mut self.claim(len))
     }
 
+    #[track_caller]
+    pub(crate) fn blocking_claim_timeout(
+        &mut self,
+        len: usize,
+        limit: Duration,
+    ) -> Result<WriteClaim<'_>, ClaimTimeoutError> {
+        let claimed = blocking::wait_for(&mut self.claim(len), limit);
+        Ok(claimed.ok_or(ClaimTimeoutError::Timeout)??)
+    }
+
+    #[track_caller]
     pub(crate) fn blocking_send(&mut self, bytes: &[u8]) -> Result<(), ClaimError> {
-        block_on(self.send(bytes))
+        blocking::wait(&mut self.send(bytes))
     }
 
+    #[track_caller]
+    pub(crate) fn blocking_send_timeout(
+        &mut self,
+        bytes: &[u8],
+        limit: Duration,
+    ) -> Result<(), ClaimTimeoutError> {
+        let sent = blocking::wait_for(&mut self.send(bytes), limit);
+        Ok(sent.ok_or(ClaimTimeoutError::Timeout)??)
+    }
+
+    #[inline]
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> Result<(), TryClaimError> {
         let mut claim = self.try_claim(bytes.len())?;
         claim.copy_from_slice(bytes);
@@ -136,7 +160,7 @@ impl SendEnd {
     ) -> Poll<Result<(), ClaimError>> {
         ready!(self.poll_reserve(bytes.len(), waits, cx))?;
         self.bytes_mut().copy_from_slice(bytes);
-        self.commit(bytes.len());
+        self.commit();
         Poll::Ready(Ok(()))
     }
 
@@ -148,10 +172,15 @@ impl SendEnd {
         self.producer.bytes_mut()
     }
 
+    /// Hands over no more than the first `len` bytes.
+    pub(super) fn shorten(&mut self, len: usize) {
+        self.producer.shorten(len);
+    }
+
     /// Hands over, then wakes the receiver.
     #[inline]
-    pub(super) fn commit(&mut self, len: usize) {
-        self.producer.commit(len);
+    pub(super) fn commit(&mut self) {
+        self.producer.commit();
         self.ring().messages().notify();
     }
 

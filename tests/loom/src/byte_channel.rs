@@ -17,6 +17,18 @@ mod budget {
         pub(crate) fn spend(&mut self) {}
     }
 }
+/// A model waits by loom's means.
+mod blocking {
+    use std::time::Duration;
+
+    pub(crate) fn wait<F: Future + Unpin>(_: &mut F) -> F::Output {
+        unreachable!("no model waits on a plain thread")
+    }
+
+    pub(crate) fn wait_for<F: Future + Unpin>(_: &mut F, _: Duration) -> Option<F::Output> {
+        unreachable!("no model waits on a plain thread")
+    }
+}
 #[path = "../../../src/channel/bytes/mod.rs"]
 pub(crate) mod bytes;
 #[path = "../../../src/channel/waiter.rs"]
@@ -26,5 +38,12 @@ mod waiter;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TryRecvError {
     Empty,
+    Disconnected,
+}
+
+/// As above.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RecvTimeoutError {
+    Timeout,
     Disconnected,
 }
