@@ -455,6 +455,23 @@ fn streams_move_to_the_standard_library_and_back() {
 }
 
 #[test]
+fn one_address_has_several_listeners_where_each_allows_it() {
+    block_on(async {
+        let listen = |addr, shared| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseport(shared).unwrap();
+            assert_eq!(socket.reuseport().unwrap(), shared);
+            socket.bind(addr).map(|()| socket.listen(16).unwrap())
+        };
+        let first = listen(loopback(), true).unwrap();
+        let addr = first.local_addr().unwrap();
+        let second = listen(addr, true).unwrap();
+        assert_eq!(second.local_addr().unwrap(), addr);
+        assert_eq!(listen(addr, false).unwrap_err().kind(), ErrorKind::AddrInUse);
+    });
+}
+
+#[test]
 fn options_are_what_was_set() {
     block_on(async {
         let socket = TcpSocket::new_v4().unwrap();
@@ -469,6 +486,8 @@ fn options_are_what_was_set() {
         socket.set_nodelay(true).unwrap();
         socket.set_keepalive(true).unwrap();
         socket.set_recv_buffer_size(1 << 16).unwrap();
+        socket.set_ttl(9).unwrap();
+        assert_eq!(socket.ttl().unwrap(), 9);
         let stream = socket.connect(bound).await.unwrap();
         listener.accept().await.unwrap();
         assert!(stream.nodelay().unwrap());
@@ -476,8 +495,9 @@ fn options_are_what_was_set() {
         assert!(stream.recv_buffer_size().unwrap() >= 1 << 16);
         stream.set_linger(Some(Duration::from_secs(3))).unwrap();
         assert_eq!(stream.linger().unwrap(), Some(Duration::from_secs(3)));
-        stream.set_ttl(9).unwrap();
-        assert_eq!(stream.ttl().unwrap(), 9);
+        assert_eq!(stream.ttl().unwrap(), 9, "what the socket was given");
+        stream.set_ttl(8).unwrap();
+        assert_eq!(stream.ttl().unwrap(), 8);
         assert!(stream.take_error().unwrap().is_none());
     });
 }

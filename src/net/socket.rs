@@ -55,6 +55,9 @@ use super::{Connect, IoHandle, TcpListener, TcpStream};
 /// socket.set_recv_buffer_size(64 << 10)?;
 /// assert!(socket.send_buffer_size()? >= 64 << 10);
 /// assert!(socket.recv_buffer_size()? >= 64 << 10);
+/// socket.set_ttl(3)?;
+/// assert_eq!(socket.ttl()?, 3);
+/// socket.set_reuseport(true)?;
 /// socket.bind("127.0.0.1:0".parse().unwrap())?;
 /// assert_ne!(socket.local_addr()?.port(), 0);
 /// # std::io::Result::Ok(())
@@ -115,6 +118,44 @@ impl TcpSocket {
     /// Those of the system.
     pub fn set_reuseaddr(&self, reuseaddr: bool) -> io::Result<()> {
         self.socket.set_reuse_address(reuseaddr)
+    }
+
+    /// Whether several sockets may be bound to one address (`SO_REUSEPORT`), of which the system chooses one
+    /// for each connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn reuseport(&self) -> io::Result<bool> {
+        self.socket.reuse_port()
+    }
+
+    /// Sets whether several sockets may be bound to one address (`SO_REUSEPORT`), of which the system
+    /// chooses one for each connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_reuseport(&self, reuseport: bool) -> io::Result<()> {
+        self.socket.set_reuse_port(reuseport)
+    }
+
+    /// After how many routers a packet is dropped (`IP_TTL`).
+    ///
+    /// # Errors
+    ///
+    /// Those of the system; a socket of IPv6 has no such option on some.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.socket.ttl_v4()
+    }
+
+    /// Sets after how many routers a packet is dropped (`IP_TTL`), 1 to 255.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system; a socket of IPv6 has no such option on some.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.socket.set_ttl_v4(ttl)
     }
 
     /// Whether small writes are sent at once.
