@@ -201,29 +201,40 @@ pub(crate) fn try_current<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
 pub(crate) fn current<R>(what: &str, f: impl FnOnce(&Core) -> R) -> R {
     match try_current(f) {
         Some(result) => result,
-        None => panic!(
-            "{what} needs a running onbeat runtime on this thread: call it inside `Runtime::block_on`, \
-             `block_on_busy` or `tick`, from a task or from a system"
-        ),
+        None => outside(what),
     }
+}
+
+#[cold]
+#[track_caller]
+fn outside(what: &str) -> ! {
+    panic!(
+        "{what} needs a running onbeat runtime on this thread: call it inside `Runtime::block_on`, \
+         `block_on_busy` or `tick`, from a task or from a system"
+    )
 }
 
 /// Calls `f` with the core of serial `serial`, if it lives on this thread. `f` runs no user code.
 pub(crate) fn find<R>(serial: u64, f: impl FnOnce(&Core) -> R) -> Option<R> {
-    let current = CURRENT.get();
     // SAFETY: by *entered is alive*.
-    if let Some(core) = unsafe { current.as_ref() }
-        && core.serial() == serial
-    {
-        return Some(f(core));
+    let current = unsafe { CURRENT.get().as_ref() };
+    match current.filter(|core| core.serial() == serial) {
+        Some(core) => Some(f(core)),
+        // SAFETY: by *listed is alive*, and by *found runs nothing* also while `f` runs.
+        None => unsafe { listed(serial).as_ref() }.map(f),
     }
+}
+
+/// The core of serial `serial` on this thread's list, or null.
+#[cold]
+fn listed(serial: u64) -> *const Core {
     let mut at = LISTED.get();
-    // SAFETY: by *listed is alive*, and by *found runs nothing* also while `f` runs.
+    // SAFETY: by *listed is alive*.
     while let Some(core) = unsafe { at.as_ref() } {
         if core.serial() == serial {
-            return Some(f(core));
+            return at;
         }
         at = core.next.get();
     }
-    None
+    ptr::null()
 }

@@ -8,6 +8,7 @@ use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
     panic::Location,
+    ptr,
 };
 
 #[cfg(feature = "tracing")]
@@ -16,7 +17,7 @@ use super::{
     Executor,
     key::{SlotIndex, TaskIdentity},
     memory::Stage,
-    table::Flags,
+    table::{Flags, Slot},
 };
 
 /// What a future of ours noted when it was pending.
@@ -117,14 +118,14 @@ impl Executor {
     #[cold]
     pub(super) fn poll_noting(&self, end: u32) {
         while self.ready.start() != end {
-            let index = self.ready.first();
-            self.noting(index, || self.poll_before(self.ready.start().wrapping_add(1)));
+            let slot = self.first(false);
+            self.noting(slot, || self.poll_before(self.ready.start().wrapping_add(1)));
         }
     }
 
-    /// Calls `poll`, which may poll the task in slot `index`.
-    pub(super) fn noting(&self, index: SlotIndex, poll: impl FnOnce()) {
-        let serial = self.table.get(index).map_or(0, |slot| slot.serial.get());
+    /// Calls `poll`, which may poll the task in `slot`.
+    pub(super) fn noting(&self, slot: &Slot, poll: impl FnOnce()) {
+        let (index, serial) = (slot.index(), slot.serial.get());
         let before = self.polls.get();
         self.details.noted.set(None);
         self.watch_before(index, serial);
@@ -184,7 +185,7 @@ impl Executor {
 
     /// The tasks that have not ended, the root future not among them.
     pub(crate) fn list(&self) -> Vec<Listed> {
-        let place = |index| self.table.get(index)?.identity(index);
+        let place = |index| self.table.get(index)?.identity();
         let tasks = (1..self.table.len()).filter_map(|index| place(SlotIndex(index)));
         tasks.filter_map(|task| self.listed(task)).collect()
     }
@@ -193,7 +194,7 @@ impl Executor {
     pub(crate) fn listed(&self, task: TaskIdentity) -> Option<Listed> {
         let slot = self.slot(task)?;
         let runs = matches!(slot.cell.stage(), Stage::Future | Stage::Busy | Stage::Ending);
-        if !runs || task.slot == self.root.get() {
+        if !runs || ptr::eq(slot, self.root.get()) {
             return None;
         }
         let rows = self.details.rows.borrow();

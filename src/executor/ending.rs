@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
     task::Waker,
 };
 
@@ -17,13 +18,14 @@ impl Executor {
     /// A panic came out of a poll, or out of what ran between two.
     #[cold]
     pub(super) fn contain(&self, payload: Payload) {
-        let index = self.running.replace(SlotIndex::RUNTIME);
-        let Some(slot) = self.table.get(index).filter(|_| index != SlotIndex::RUNTIME) else {
+        let slot = self.running();
+        self.end_running();
+        if ptr::eq(slot, self.nobody) {
             self.forget(payload);
             return;
-        };
+        }
         self.watch_panic(slot);
-        let is_root = index == self.root.get();
+        let is_root = ptr::eq(slot, self.root.get());
         let torn = self.torn_in_poll.get() == self.polls.get();
         let leaves = is_root || self.leaves(torn);
         let kept: Payload = if leaves {
@@ -39,7 +41,7 @@ impl Executor {
             self.task_panics.set(self.task_panics.get() + 1);
             self.panicked.set(self.panicked.get() + 1);
         }
-        self.ended(index, slot);
+        self.ended(slot);
         self.reap();
     }
 
@@ -156,9 +158,9 @@ impl Executor {
                     self.forget(payload);
                 }
                 self.aborted.set(self.aborted.get() + 1);
-                self.ended(identity.slot, slot);
+                self.ended(slot);
             } else {
-                self.release(identity.slot, slot);
+                self.release(slot);
             }
         }
     }

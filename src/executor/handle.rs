@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use super::{
     CancelReason, Executor, Joined,
-    key::{SlotIndex, TaskIdentity},
+    key::TaskIdentity,
     memory::{Payload, Stage},
     table::{Flags, Slot},
 };
@@ -24,17 +24,34 @@ impl Executor {
         })
     }
 
-    /// Takes what the task left, if it has ended, and ends the attachment of its handle.
+    /// Takes the task's output, if it is there, and ends the attachment of its handle: what its handle
+    /// finds nearly always.
     #[inline]
+    pub(crate) fn take_output<T: 'static>(&self, identity: TaskIdentity) -> Option<T> {
+        self.take(self.slot(identity)?)
+    }
+
+    #[inline]
+    fn take<T: 'static>(&self, slot: &Slot) -> Option<T> {
+        let output = slot.cell.take_output(&self.pool)?;
+        // Nothing is left in the slot: it is free unless something may still come for it.
+        let flags = slot.flags().without(Flags::ATTACHED);
+        slot.cell.flags.set(flags);
+        if !flags.has(Flags::HELD) {
+            self.table.free(slot);
+        }
+        Some(output)
+    }
+
+    /// Takes what the task left, if it has ended, and ends the attachment of its handle.
     pub(crate) fn join<T: 'static>(&self, identity: TaskIdentity) -> Joined<T> {
         let Some(slot) = self.slot(identity) else {
             return Joined::Gone;
         };
-        if let Some(output) = slot.cell.take_output(&self.pool) {
-            self.let_go(identity.slot, slot);
+        if let Some(output) = self.take(slot) {
             return Joined::Output(output);
         }
-        match self.join_otherwise(identity.slot, slot) {
+        match self.join_otherwise(slot) {
             Ok(payload) => Joined::Panicked(payload),
             Err(Otherwise::Running) => Joined::Running,
             Err(Otherwise::Cancelled(reason)) => Joined::Cancelled(reason),
@@ -43,7 +60,7 @@ impl Executor {
     }
 
     /// As [`join`](Self::join), where there is no output.
-    fn join_otherwise(&self, index: SlotIndex, slot: &Slot) -> Result<Payload, Otherwise> {
+    fn join_otherwise(&self, slot: &Slot) -> Result<Payload, Otherwise> {
         let joined = match slot.cell.stage() {
             Stage::Panicked => slot.cell.take_payload(&self.pool).ok_or(Otherwise::Gone),
             _ if slot.flags().has(Flags::ABORTED) => {
@@ -52,19 +69,14 @@ impl Executor {
             Stage::Future | Stage::Busy | Stage::Ending => return Err(Otherwise::Running),
             Stage::Output | Stage::Empty | Stage::Claimed => Err(Otherwise::Gone),
         };
-        self.let_go(index, slot);
+        self.let_go(slot);
         joined
     }
 
     /// The handle lets go of a task that has ended.
-    #[inline]
-    fn let_go(&self, index: SlotIndex, slot: &Slot) {
+    fn let_go(&self, slot: &Slot) {
         slot.clear(Flags::ATTACHED);
-        if slot.cell.stage() == Stage::Empty && !slot.flags().has(Flags::HELD) {
-            self.table.free(index, slot);
-        } else {
-            self.release(index, slot);
-        }
+        self.release(slot);
     }
 
     /// Stores who is woken when the task ends. The waker that was there is returned, so that the
@@ -92,7 +104,7 @@ impl Executor {
         let joiner = slot.joiner.take();
         match slot.cell.stage() {
             Stage::Output | Stage::Panicked => self.bury(identity),
-            Stage::Empty => self.release(identity.slot, slot),
+            Stage::Empty => self.release(slot),
             Stage::Future | Stage::Busy | Stage::Ending | Stage::Claimed => {}
         }
         joiner

@@ -11,6 +11,7 @@ use std::{
 use super::{
     Executor,
     key::{SlotIndex, TaskIdentity},
+    table::Slot,
 };
 
 /// What one task keeps, by type.
@@ -31,11 +32,7 @@ impl Executor {
     /// The task that is being polled.
     #[inline]
     pub(crate) fn running_task(&self) -> Option<TaskIdentity> {
-        let index = self.running.get();
-        if index == SlotIndex::RUNTIME {
-            return None;
-        }
-        self.table.get(index)?.identity(index)
+        self.running().identity()
     }
 
     /// Takes the `T` that `task` keeps out of its keeping.
@@ -71,9 +68,9 @@ impl Executor {
 
     /// The task in this slot has ended: what it kept is left to the reaper.
     #[inline]
-    pub(super) fn end_keeping(&self, index: SlotIndex) {
+    pub(super) fn end_keeping(&self, slot: &Slot) {
         if self.keeping.any.get() {
-            self.leave_list(index);
+            self.leave_list(slot.index());
         }
     }
 

@@ -43,10 +43,6 @@ impl Generation {
         let spread = serial.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - GENERATION_BITS);
         Self((spread as u32).max(Self::FIRST.0))
     }
-
-    pub(crate) fn next(self) -> Self {
-        if self.0 == GENERATION_MASK as u32 { Self::FIRST } else { Self(self.0 + 1) }
-    }
 }
 
 /// The 64-bit name of a task: runtime (16 bits), generation (24), slot (24).
@@ -74,6 +70,19 @@ impl Key {
         self.0
     }
 
+    /// The name of the slot's next use.
+    #[inline]
+    pub(crate) fn next(self) -> Self {
+        let next = self.0.wrapping_add(1 << SLOT_BITS);
+        if next >> SLOT_BITS & GENERATION_MASK == 0 { self.first() } else { Self(next) }
+    }
+
+    /// The name of the slot when its generations come round.
+    #[cold]
+    fn first(self) -> Self {
+        Self::new(self.runtime(), Generation::FIRST, self.slot())
+    }
+
     pub(crate) fn runtime(self) -> RuntimeId {
         RuntimeId((self.0 >> (SLOT_BITS + GENERATION_BITS)) as u16)
     }
@@ -96,20 +105,17 @@ mod tests {
 
     #[test]
     fn a_key_gives_back_its_three_parts() {
-        let mut generation = Generation::FIRST;
-        for _ in 0..1_000 {
-            generation = generation.next();
-        }
-        let key = Key::new(RuntimeId(0xABCD), generation, SlotIndex(0x12_3456));
+        let key = Key::new(RuntimeId(0xABCD), Generation(1_001), SlotIndex(0x12_3456));
         assert_eq!(key.runtime(), RuntimeId(0xABCD));
-        assert_ne!(key, Key::new(RuntimeId(0xABCD), generation.next(), SlotIndex(0x12_3456)));
         assert_eq!(key.slot(), SlotIndex(0x12_3456));
         assert_eq!(Key::from_word(key.word()), key);
     }
 
     #[test]
-    fn a_generation_wraps_within_its_bits() {
-        let last = Generation(GENERATION_MASK as u32);
-        assert_eq!(last.next(), Generation::FIRST);
+    fn the_next_key_differs_in_its_generation_alone_and_that_wraps_within_its_bits() {
+        let of = |generation| Key::new(RuntimeId(0xABCD), Generation(generation), SlotIndex(7));
+        assert_eq!(of(1_001).next(), of(1_002));
+        assert_eq!(of(GENERATION_MASK as u32 - 1).next(), of(GENERATION_MASK as u32));
+        assert_eq!(of(GENERATION_MASK as u32).next(), of(Generation::FIRST.0));
     }
 }

@@ -31,7 +31,6 @@ use std::{
 
 use super::{
     CancelReason,
-    key::Generation,
     pool::{List, Pool},
     slab,
     table::Flags,
@@ -106,10 +105,10 @@ impl<F: Future> RootBody<F> {
 
 /// One task's memory, by the rule *stage says*.
 pub(crate) struct TaskCell {
+    /// While the stage is `Empty`, whatever [`set_link`](Self::set_link) puts there.
     data: Cell<*mut ()>,
     functions: Cell<&'static Functions>,
     /// Of the slot whose memory this is; they stand here because here is room for them.
-    pub(super) generation: Cell<Generation>,
     pub(super) flags: Cell<Flags>,
     stage: Cell<Stage>,
     /// Why it was ended, if it was.
@@ -121,11 +120,24 @@ impl TaskCell {
         Self {
             data: Cell::new(ptr::null_mut()),
             functions: Cell::new(EMPTY),
-            generation: Cell::new(Generation::FIRST),
             flags: Cell::new(Flags::QUEUED),
             stage: Cell::new(Stage::Empty),
             reason: Cell::new(CancelReason::Aborted),
         }
+    }
+
+    /// What [`set_link`](Self::set_link) put here.
+    #[inline]
+    pub(super) fn link(&self) -> *const () {
+        debug_assert_eq!(self.stage.get(), Stage::Empty, "only an empty cell has a link");
+        self.data.get()
+    }
+
+    /// Has an empty cell hold the link of a list, until something is put into it.
+    #[inline]
+    pub(super) fn set_link(&self, link: *const ()) {
+        debug_assert_eq!(self.stage.get(), Stage::Empty, "only an empty cell has a link");
+        self.data.set(link.cast_mut());
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -147,9 +159,24 @@ impl TaskCell {
         debug_assert_eq!(self.stage.get(), Stage::Empty, "a cell holds one future at a time");
         let body = pool.take::<Body<F>>();
         // SAFETY: the memory is for a `Body<F>`, and ours.
+        unsafe { self.put(body, future, boxed::<F>()) };
+    }
+
+    /// # Safety
+    ///
+    /// `body` is for a `Body<F>`, holds nothing alive, and is this cell's alone; `functions` are those of `F`
+    /// and of where `body` comes from.
+    #[inline]
+    unsafe fn put<F: Future>(
+        &self,
+        body: NonNull<Body<F>>,
+        future: F,
+        functions: &'static Functions,
+    ) {
+        // SAFETY: the caller's promise.
         unsafe { body.write(Body { future: ManuallyDrop::new(future) }) };
         self.data.set(body.as_ptr().cast());
-        self.functions.set(boxed::<F>());
+        self.functions.set(functions);
         self.stage.set(Stage::Future);
     }
 
@@ -160,10 +187,16 @@ impl TaskCell {
         F: Future + 'static,
         F::Output: 'static,
     {
-        if !pool.slab().fits::<Body<F>>() || !self.claim(pool) {
+        debug_assert_eq!(self.stage.get(), Stage::Empty, "a cell holds one future at a time");
+        if !pool.slab().fits::<Body<F>>() {
             return Err(future);
         }
-        self.fill(pool, future)
+        let Some(slot) = pool.take_slot() else {
+            return Err(future);
+        };
+        // SAFETY: what fits a slot was compared with what a `Body<F>` needs, and this one was free.
+        unsafe { self.put(slot.cast(), future, in_slab::<F>()) };
+        Ok(())
     }
 
     /// Attaches a slot of the slab, for a future that [`fill`](Self::fill) brings. False: none is free.
@@ -189,12 +222,11 @@ impl TaskCell {
         if self.stage.get() != Stage::Claimed || !pool.slab().fits::<Body<F>>() {
             return Err(future);
         }
-        let body = self.data.get().cast::<Body<F>>();
+        // SAFETY: whoever attaches memory attaches a pointer that is not null.
+        let slot = unsafe { NonNull::new_unchecked(self.data.get()) };
         // SAFETY: by *stage says* the memory is a slot of this pool's slab that nobody uses, and what fits
         // a slot was compared with what a `Body<F>` needs.
-        unsafe { body.write(Body { future: ManuallyDrop::new(future) }) };
-        self.functions.set(in_slab::<F>());
-        self.stage.set(Stage::Future);
+        unsafe { self.put(slot.cast(), future, in_slab::<F>()) };
         Ok(())
     }
 

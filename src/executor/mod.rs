@@ -59,6 +59,7 @@ use std::{
     collections::VecDeque,
     fmt,
     num::NonZeroU64,
+    ptr,
 };
 
 use details::Details;
@@ -69,7 +70,7 @@ use memory::Payload;
 use pool::Pool;
 use registry::Registration;
 use ring::Ring;
-use table::Table;
+use table::{Slot, Table};
 use watch::Watch;
 
 /// What happens when a task panics.
@@ -208,9 +209,13 @@ pub(crate) struct Executor {
     front_waits: Cell<bool>,
     /// Those who wait for a stage are being woken: who is woken is polled first.
     gathering: Cell<bool>,
-    /// The slot that is being polled, or slot 0.
-    running: Cell<SlotIndex>,
-    root: Cell<SlotIndex>,
+    /// The slot that is being polled, or slot 0. Between two polls of one pass over the ring it may still
+    /// be the one before, but not while anything runs there.
+    running: Cell<*const Slot>,
+    /// Slot 0.
+    nobody: *const Slot,
+    /// The slot of the root future, or slot 0.
+    root: Cell<*const Slot>,
     root_ended: Cell<bool>,
     /// Who ended first is reaped first.
     reapable: RefCell<VecDeque<TaskIdentity>>,
@@ -257,9 +262,13 @@ impl Executor {
         hashes: bool,
     ) -> Self {
         let first = Generation::of_runtime(registration.serial);
+        let table = Table::new(registration.id, first);
+        let nobody = ptr::from_ref(table.runtime());
         let executor = Self {
             registration,
-            table: Table::new(first),
+            running: Cell::new(nobody),
+            nobody,
+            table,
             pool,
             ready: Ring::new(),
             deferred: Ring::new(),
@@ -268,8 +277,7 @@ impl Executor {
             front: RefCell::new(VecDeque::new()),
             front_waits: Cell::new(false),
             gathering: Cell::new(false),
-            running: Cell::new(SlotIndex::RUNTIME),
-            root: Cell::new(SlotIndex::RUNTIME),
+            root: Cell::new(nobody),
             root_ended: Cell::new(false),
             reapable: RefCell::new(VecDeque::new()),
             reap_pending: Cell::new(false),
@@ -358,6 +366,7 @@ impl Executor {
     }
 
     /// Whether a task is ready to be polled in this turn.
+    #[inline]
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }

@@ -1,12 +1,16 @@
 //! How a task comes into a queue: it is spawned, or woken from this thread or from another one.
+//!
+//! Invariant **own slots**: the rings and `running` hold pointers to slots of this executor's table, made
+//! from references to them, and nothing else; slots stay where they are as long as the table.
 
-use std::{panic::Location, pin::pin, task::Waker};
+use std::{panic::Location, pin::pin, ptr, task::Waker};
 
 use super::{
     Executor, NotSpawned,
     key::{Key, SLOTS_MAX, SlotIndex, TaskIdentity},
     memory::{self, RootBody, TaskCell},
     pool::Pool,
+    ring::Ring,
     table::{Flags, Slot, TableFull},
     waker,
 };
@@ -20,13 +24,13 @@ impl Executor {
         // All are taken, then freed from the last to the first, so that the first comes first.
         let mut taken = Vec::new();
         while (self.table.len() as usize) <= tasks {
-            match self.table.allocate(self.id(), Flags::NONE) {
-                Some(found) => taken.push(found),
+            match self.table.allocate(Flags::NONE) {
+                Some(slot) => taken.push(slot),
                 None => self.table.grow()?,
             }
         }
-        for (index, slot) in taken.into_iter().rev() {
-            self.table.free(index, slot);
+        for slot in taken.into_iter().rev() {
+            self.table.free(slot);
         }
         self.make_room();
         Ok(())
@@ -50,29 +54,29 @@ impl Executor {
         spawned_at: &'static Location<'static>,
         flags: Flags,
     ) -> Result<(TaskIdentity, &Slot), TableFull> {
-        let (slot, place) = match self.table.allocate(self.id(), flags) {
-            Some(found) => found,
+        let slot = match self.table.allocate(flags) {
+            Some(slot) => slot,
             None => self.allocate_more(flags)?,
         };
         let serial = self.next_serial.get();
-        self.next_serial.set(serial.saturating_add(1));
-        place.serial.set(serial.get());
-        place.spawned_at.set(spawned_at);
-        Ok((TaskIdentity { slot, serial }, place))
+        self.next_serial.set(serial.checked_add(1).expect("a count of tasks does not reach 2^64"));
+        slot.serial.set(serial.get());
+        slot.spawned_at.set(spawned_at);
+        Ok((TaskIdentity { slot: slot.index(), serial }, slot))
     }
 
     #[cold]
-    fn allocate_more(&self, flags: Flags) -> Result<(SlotIndex, &Slot), TableFull> {
+    fn allocate_more(&self, flags: Flags) -> Result<&Slot, TableFull> {
         self.table.grow()?;
         self.make_room();
-        self.table.allocate(self.id(), flags).ok_or(TableFull)
+        self.table.allocate(flags).ok_or(TableFull)
     }
 
     /// Takes a place back in which no task began.
     #[cold]
-    pub(super) fn unallocate(&self, identity: TaskIdentity, slot: &Slot) {
+    pub(super) fn unallocate(&self, slot: &Slot) {
         slot.cell.flags.set(Flags::NONE);
-        self.table.free(identity.slot, slot);
+        self.table.free(slot);
     }
 
     /// Puts a boxed task into the ready queue, attached to a handle that the caller makes. The future is
@@ -112,11 +116,11 @@ impl Executor {
             return Err(self.not_spawned(future, NotSpawned::Full));
         };
         if let Err(future) = install(&slot.cell, &self.pool, future) {
-            self.unallocate(identity, slot);
+            self.unallocate(slot);
             return Err(self.not_spawned(future, self.no_slot(memory::needs::<F>())));
         }
         self.spawned.set(self.spawned.get() + 1);
-        self.ready.push(identity.slot);
+        self.ready.push(slot);
         Ok(identity)
     }
 
@@ -149,9 +153,9 @@ impl Executor {
         // SAFETY: `end` clears the cell before `body`, declared before it, is dropped; neither leaves
         // this frame.
         unsafe { slot.cell.attach(body.as_ref()) };
-        self.root.set(identity.slot);
+        self.root.set(slot);
         self.root_ended.set(false);
-        self.queue(identity.slot, slot);
+        self.queue(slot);
         let result = run();
         drop(end);
         Ok((result, body.take_output()))
@@ -162,11 +166,12 @@ impl Executor {
             if let Err(payload) = slot.cell.clear(&self.pool) {
                 self.forget(payload);
             }
-            self.root.set(SlotIndex::RUNTIME);
+            self.root.set(self.nobody);
+            slot.retire();
             #[cfg(feature = "tracing")]
             self.guarded(|| self.close_span(identity.slot));
             drop(self.detach(identity));
-            self.end_keeping(identity.slot);
+            self.end_keeping(slot);
             self.drop_left();
             if let Err(payload) = self.flush_left() {
                 self.forget(payload);
@@ -175,6 +180,7 @@ impl Executor {
     }
 
     /// The task of `identity`, if it is still there.
+    #[inline]
     pub(super) fn slot(&self, identity: TaskIdentity) -> Option<&Slot> {
         self.table.get(identity.slot).filter(|slot| slot.serial.get() == identity.serial.get())
     }
@@ -183,40 +189,80 @@ impl Executor {
     /// is in this executor now.
     #[inline(always)]
     pub(crate) fn wake_local(&self, key: Key) -> bool {
-        let index = key.slot();
-        let Some(slot) = self.table.get(index).filter(|slot| slot.key() == key) else {
+        let running = self.running();
+        if running.key() == key {
+            // By far most wakes of a task that yields, and its slot need not be looked for.
+            self.local_wakes.set(self.local_wakes.get() + 1);
+            self.queue_in(&self.deferred, running);
+            return true;
+        }
+        let Some(slot) = self.table.get(key.slot()).filter(|slot| slot.key() == key) else {
             return false;
         };
         self.local_wakes.set(self.local_wakes.get() + 1);
-        self.queue(index, slot);
+        self.queue_in(&self.ready, slot);
         true
     }
 
+    /// The slot that is being polled, or slot 0, whose key is nobody's.
     #[inline(always)]
-    pub(super) fn queue(&self, index: SlotIndex, slot: &Slot) {
+    #[expect(unsafe_code, reason = "slots are held by pointer")]
+    pub(super) fn running(&self) -> &Slot {
+        // SAFETY: by *own slots*.
+        unsafe { &*self.running.get() }
+    }
+
+    /// No slot is being polled any more.
+    #[inline(always)]
+    pub(super) fn end_running(&self) {
+        self.running.set(self.nobody);
+    }
+
+    /// The first slot that is ready, or is behind the turn mark: that ring is not empty.
+    #[expect(unsafe_code, reason = "slots are held by pointer")]
+    pub(super) fn first(&self, deferred: bool) -> &Slot {
+        let ring = if deferred { &self.deferred } else { &self.ready };
+        // SAFETY: by *own slots*.
+        unsafe { &*ring.first() }
+    }
+
+    /// Takes the first slot that is ready, unless the ring has come to `end`.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "slots are held by pointer")]
+    pub(super) fn pop_ready(&self, end: u32) -> Option<&Slot> {
+        let slot = self.ready.pop_before(end)?;
+        // SAFETY: by *own slots*.
+        Some(unsafe { &*slot })
+    }
+
+    #[inline]
+    pub(super) fn queue(&self, slot: &Slot) {
+        let runs = ptr::eq(self.running.get(), slot);
+        self.queue_in(if runs { &self.deferred } else { &self.ready }, slot);
+    }
+
+    /// Puts `slot` into `ring`: the deferred one, if it is being polled.
+    #[inline(always)]
+    fn queue_in(&self, ring: &Ring, slot: &Slot) {
         let flags = slot.flags();
         if flags.has(Flags::QUEUED) {
             if flags.has(Flags::SPENT) || self.gathering.get() {
-                self.revive(index, slot);
+                self.revive(slot);
             }
             return;
         }
         slot.cell.flags.set(flags.union(Flags::QUEUED));
-        if self.running.get() == index {
-            self.deferred.push(index);
-        } else {
-            self.ready.push(index);
-        }
+        ring.push(slot);
     }
 
     /// A wake after the task was polled ahead of its place in the queue: that place counts again, but a
     /// wake by the task itself goes behind the mark from there. Or a wake of those who wait for a stage:
     /// its place in the queue does not hold it up.
     #[cold]
-    fn revive(&self, index: SlotIndex, slot: &Slot) {
+    fn revive(&self, slot: &Slot) {
         if self.gathering.get() {
             self.put_in_front(slot.key());
-        } else if self.running.get() == index {
+        } else if ptr::eq(self.running.get(), slot) {
             slot.set(Flags::AGAIN);
         } else {
             slot.clear(Flags::SPENT.union(Flags::AGAIN));
@@ -246,11 +292,9 @@ impl Executor {
                 Some(key) => self.put_in_front(key),
                 None => self.guarded(|| waker.wake()),
             }
-            while let Some(index) = self.ready.pop_before(self.ready.end()) {
-                if let Some(slot) = self.table.get(index) {
-                    slot.clear(Flags::QUEUED);
-                    self.put_in_front(slot.key());
-                }
+            while let Some(slot) = self.pop_ready(self.ready.end()) {
+                slot.clear(Flags::QUEUED);
+                self.put_in_front(slot.key());
             }
         }
         self.gathering.set(false);
@@ -260,6 +304,7 @@ impl Executor {
     fn put_in_front(&self, key: Key) {
         if let Some(slot) = self.table.get(key.slot())
             && slot.key() == key
+            && slot.serial.get() != 0
             && !slot.flags().has(Flags::FRONT)
         {
             slot.set(Flags::FRONT);
@@ -288,7 +333,7 @@ impl Executor {
                 runtime = true;
             } else if let Some(slot) = self.table.get(index) {
                 woken += 1;
-                self.queue(index, slot);
+                self.queue(slot);
             }
         });
         self.drain_pending.set(drain.is_pending());

@@ -8,14 +8,17 @@
     reason = "places are found by mask, without a bounds check, on the hot path"
 )]
 
-use std::cell::{Cell, UnsafeCell};
+use std::{
+    cell::{Cell, UnsafeCell},
+    ptr,
+};
 
-use super::key::SlotIndex;
+use super::table::Slot;
 
 #[derive(Debug)]
 pub(crate) struct Ring {
-    /// A power of two of places.
-    places: UnsafeCell<Box<[Cell<u32>]>>,
+    /// A power of two of places. The slots themselves, not their indices: who pops one goes on with it.
+    places: UnsafeCell<Box<[Cell<*const Slot>]>>,
     mask: Cell<u32>,
     /// Counts pops, modulo 2^32.
     head: Cell<u32>,
@@ -26,7 +29,7 @@ pub(crate) struct Ring {
 impl Ring {
     pub(crate) fn new() -> Self {
         Self {
-            places: UnsafeCell::new(Box::new([Cell::new(0)])),
+            places: UnsafeCell::new(Box::new([Cell::new(ptr::null())])),
             mask: Cell::new(0),
             head: Cell::new(0),
             tail: Cell::new(0),
@@ -34,7 +37,7 @@ impl Ring {
     }
 
     #[inline]
-    fn place(&self, count: u32) -> &Cell<u32> {
+    fn place(&self, count: u32) -> &Cell<*const Slot> {
         // SAFETY: `reserve`, the only one to replace the places, holds no reference while user code or
         // another method runs.
         let places = unsafe { &*self.places.get() };
@@ -54,9 +57,9 @@ impl Ring {
     }
 
     /// The slot that is popped next, of a ring that is not empty.
-    pub(crate) fn first(&self) -> SlotIndex {
+    pub(crate) fn first(&self) -> *const Slot {
         debug_assert!(!self.is_empty(), "a ring that is empty has no first slot");
-        SlotIndex(self.place(self.head.get()).get())
+        self.place(self.head.get()).get()
     }
 
     /// Where the ring ends: a pop that has reached it takes what was pushed later.
@@ -66,24 +69,24 @@ impl Ring {
     }
 
     #[inline]
-    pub(crate) fn push(&self, slot: SlotIndex) {
+    pub(crate) fn push(&self, slot: *const Slot) {
         debug_assert!(
             self.tail.get().wrapping_sub(self.head.get()) <= self.mask.get(),
             "a ring has room for every slot"
         );
-        self.place(self.tail.get()).set(slot.0);
+        self.place(self.tail.get()).set(slot);
         self.tail.set(self.tail.get().wrapping_add(1));
     }
 
     /// Takes the first slot, unless the ring has come to `end`.
     #[inline]
-    pub(crate) fn pop_before(&self, end: u32) -> Option<SlotIndex> {
+    pub(crate) fn pop_before(&self, end: u32) -> Option<*const Slot> {
         let head = self.head.get();
         if head == end {
             return None;
         }
         self.head.set(head.wrapping_add(1));
-        Some(SlotIndex(self.place(head).get()))
+        Some(self.place(head).get())
     }
 
     /// Moves all of `other` behind what is here. The rings have the same room.
@@ -98,13 +101,14 @@ impl Ring {
     }
 
     fn swap(&self, other: &Self) {
-        if std::ptr::eq(self, other) || other.is_empty() {
+        if ptr::eq(self, other) || other.is_empty() {
             return;
         }
         // SAFETY: the two are different rings, and no reference to their places outlives a method.
-        unsafe { std::ptr::swap(self.places.get(), other.places.get()) };
-        self.mask.swap(&other.mask);
-        self.head.swap(&other.head);
+        unsafe { ptr::swap(self.places.get(), other.places.get()) };
+        debug_assert_eq!(self.mask, other.mask, "the rings have the same room");
+        // Whatever its counts, a ring is empty when they are the same.
+        self.head.set(other.head.replace(self.tail.get()));
         self.tail.swap(&other.tail);
     }
 
@@ -114,7 +118,7 @@ impl Ring {
             return;
         }
         let room = slots.next_power_of_two();
-        let places: Box<[Cell<u32>]> = (0..room).map(|_| Cell::new(0)).collect();
+        let places: Box<[_]> = (0..room).map(|_| Cell::new(ptr::null())).collect();
         // Counts stay what they are: a round in the middle of which this happens knows its end by one.
         let mut count = self.head.get();
         while count != self.tail.get() {
@@ -131,22 +135,27 @@ impl Ring {
 mod tests {
     use super::*;
 
-    fn all(ring: &Ring) -> Vec<u32> {
-        std::iter::from_fn(|| ring.pop_before(ring.end())).map(|slot| slot.0).collect()
+    /// A ring follows no pointer, so any will do.
+    fn slot(number: usize) -> *const Slot {
+        ptr::without_provenance(number)
+    }
+
+    fn all(ring: &Ring) -> Vec<usize> {
+        std::iter::from_fn(|| ring.pop_before(ring.end())).map(<*const Slot>::addr).collect()
     }
 
     #[test]
     fn a_ring_keeps_its_order_when_it_wraps_and_when_it_grows() {
         let ring = Ring::new();
         ring.reserve(4);
-        for slot in 1..=3 {
-            ring.push(SlotIndex(slot));
+        for number in 1..=3 {
+            ring.push(slot(number));
         }
-        assert_eq!(ring.pop_before(ring.end()), Some(SlotIndex(1)));
-        ring.push(SlotIndex(4));
-        ring.push(SlotIndex(5));
+        assert_eq!(ring.pop_before(ring.end()), Some(slot(1)));
+        ring.push(slot(4));
+        ring.push(slot(5));
         ring.reserve(100);
-        ring.push(SlotIndex(6));
+        ring.push(slot(6));
         assert_eq!(all(&ring), [2, 3, 4, 5, 6]);
     }
 
@@ -155,10 +164,10 @@ mod tests {
         let (ring, other) = (Ring::new(), Ring::new());
         ring.reserve(8);
         other.reserve(8);
-        other.push(SlotIndex(1));
+        other.push(slot(1));
         ring.append(&other);
-        other.push(SlotIndex(2));
-        other.push(SlotIndex(3));
+        other.push(slot(2));
+        other.push(slot(3));
         ring.append(&other);
         assert!(other.is_empty());
         assert_eq!(all(&ring), [1, 2, 3]);
@@ -168,10 +177,10 @@ mod tests {
     fn a_pop_stops_at_the_end_that_was_taken_before() {
         let ring = Ring::new();
         ring.reserve(4);
-        ring.push(SlotIndex(1));
+        ring.push(slot(1));
         let end = ring.end();
-        ring.push(SlotIndex(2));
-        assert_eq!(ring.pop_before(end), Some(SlotIndex(1)));
+        ring.push(slot(2));
+        assert_eq!(ring.pop_before(end), Some(slot(1)));
         assert_eq!(ring.pop_before(end), None);
     }
 }

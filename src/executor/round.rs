@@ -4,12 +4,12 @@ use std::{
     cell::Cell,
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
     task::Context,
 };
 
 use super::{
     Executor,
-    key::SlotIndex,
     memory::{Payload, Polled, Stage},
     table::{Flags, Slot},
     waker,
@@ -47,7 +47,7 @@ impl Executor {
     fn pass(&self, budget: u64, end: impl Fn() -> u32) -> u64 {
         let before = self.polls.get();
         let pass = || {
-            while !self.is_stopped() {
+            while !self.is_stopped() && self.has_ready() {
                 let head = self.ready.start();
                 let waiting = end().wrapping_sub(head);
                 let left = budget - (self.polls.get() - before);
@@ -102,75 +102,88 @@ impl Executor {
                 self.void_left.set(true);
             }
             if slot.flags().has(Flags::ABORTED) {
-                self.release(index, slot);
+                self.release(slot);
             } else if self.notes_polls() {
-                self.noting(index, || self.poll_slot(index, slot));
+                self.noting(slot, || self.poll_one(slot));
             } else {
-                self.poll_slot(index, slot);
+                self.poll_one(slot);
             }
         }
     }
 
     /// Polls what is in the ring before `end`. What is committed before user code runs, the ring's head
     /// and `running`, lets the caller go on behind a panic.
-    #[expect(unsafe_code, reason = "a bounds check less in the hottest loop")]
+    #[inline(always)]
     pub(super) fn poll_before(&self, end: u32) {
-        while let Some(index) = self.ready.pop_before(end) {
-            // SAFETY: rings hold slots of this table, which never shrinks.
-            let slot = unsafe { self.table.get_unchecked(index) };
+        while let Some(slot) = self.pop_ready(end) {
             let flags = slot.flags();
             slot.cell.flags.set(flags.without(Flags::QUEUED));
             if flags.is_only(Flags::QUEUED.union(Flags::ATTACHED)) {
-                self.poll_slot(index, slot);
+                self.poll_slot(slot);
             } else {
-                self.poll_flagged(index, slot);
+                self.poll_flagged(slot);
             }
         }
+        self.end_running();
     }
 
     /// As [`poll_slot`](Self::poll_slot), for a slot of which something unusual is true.
     #[cold]
-    fn poll_flagged(&self, index: SlotIndex, slot: &Slot) {
+    fn poll_flagged(&self, slot: &Slot) {
+        self.end_running();
         if slot.flags().has(Flags::SPENT) {
-            self.skip_spent(index, slot);
+            self.skip_spent(slot);
         } else if slot.flags().has(Flags::ABORTED) {
-            self.release(index, slot);
+            self.release(slot);
         } else {
-            self.poll_slot(index, slot);
+            self.poll_slot(slot);
         }
     }
 
     #[cold]
-    fn skip_spent(&self, index: SlotIndex, slot: &Slot) {
+    fn skip_spent(&self, slot: &Slot) {
         let again = slot.flags().has(Flags::AGAIN);
         slot.clear(Flags::SPENT.union(Flags::AGAIN));
         if again {
             slot.set(Flags::QUEUED);
-            self.deferred.push(index);
+            self.deferred.push(slot);
         } else {
-            self.release(index, slot);
+            self.release(slot);
         }
     }
 
+    /// Polls one task that is not popped from the ring.
+    fn poll_one(&self, slot: &Slot) {
+        self.poll_slot(slot);
+        self.end_running();
+    }
+
+    /// Leaves `running` as it is if nothing runs after the poll: the next one sets it.
     #[inline(always)]
-    fn poll_slot(&self, index: SlotIndex, slot: &Slot) {
-        self.running.set(index);
+    fn poll_slot(&self, slot: &Slot) {
+        self.running.set(slot);
         self.polls.set(self.polls.get() + 1);
         // A waker of ours has nothing to drop.
         let waker = ManuallyDrop::new(waker::waker(slot.key()));
-        let polled = slot.cell.poll(&mut Context::from_waker(&waker));
-        self.running.set(SlotIndex::RUNTIME);
-        match polled {
-            Polled::Pending => self.reap(),
-            Polled::Ready => self.completed(index, slot),
-            Polled::Not => self.not_polled(index, slot),
+        match slot.cell.poll(&mut Context::from_waker(&waker)) {
+            Polled::Pending if !self.reap_pending.get() => {}
+            Polled::Pending => self.reap_after_poll(),
+            Polled::Ready => self.completed(slot),
+            Polled::Not => self.not_polled(slot),
         }
+    }
+
+    #[inline(never)]
+    fn reap_after_poll(&self) {
+        self.end_running();
+        self.reap();
     }
 
     /// The task's future was ready. Apart from the loop, which keeps its registers that way.
     #[inline(never)]
-    fn completed(&self, index: SlotIndex, slot: &Slot) {
-        self.ended(index, slot);
+    fn completed(&self, slot: &Slot) {
+        self.end_running();
+        self.ended(slot);
         self.reap();
     }
 
@@ -179,12 +192,10 @@ impl Executor {
     #[cold]
     pub(super) fn drop_void(&self) {
         self.void_left.set(false);
-        for ring in [&self.ready, &self.deferred] {
+        for deferred in [false, true] {
+            let ring = if deferred { &self.deferred } else { &self.ready };
             while !ring.is_empty() {
-                let index = ring.first();
-                let Some(slot) = self.table.get(index) else {
-                    return;
-                };
+                let slot = self.first(deferred);
                 let spent = slot.flags().has(Flags::SPENT) && !slot.flags().has(Flags::AGAIN);
                 let ended =
                     matches!(slot.cell.stage(), Stage::Empty | Stage::Output | Stage::Panicked);
@@ -193,7 +204,7 @@ impl Executor {
                 }
                 _ = ring.pop_before(ring.end());
                 slot.clear(Flags::QUEUED.union(Flags::SPENT).union(Flags::AGAIN));
-                self.release(index, slot);
+                self.release(slot);
             }
         }
     }
@@ -201,30 +212,34 @@ impl Executor {
     /// The entry outlived its task.
     #[cold]
     #[inline(never)]
-    fn not_polled(&self, index: SlotIndex, slot: &Slot) {
+    fn not_polled(&self, slot: &Slot) {
+        self.end_running();
         self.polls.set(self.polls.get() - 1);
-        self.release(index, slot);
+        self.release(slot);
         self.reap();
     }
 
     /// The task has an output or a payload: whoever waits for it learns of it.
-    pub(super) fn ended(&self, index: SlotIndex, slot: &Slot) {
+    #[inline]
+    pub(super) fn ended(&self, slot: &Slot) {
         slot.retire();
         if slot.flags().has(Flags::QUEUED) {
             self.void_left.set(true);
         }
-        if index == self.root.get() {
+        if ptr::eq(slot, self.root.get()) {
             self.root_ended.set(true);
         } else {
             self.ended.set(self.ended.get() + 1);
         }
         #[cfg(feature = "tracing")]
-        self.guarded(|| self.close_span(index));
-        self.end_keeping(index);
+        self.guarded(|| self.close_span(slot.index()));
+        self.end_keeping(slot);
         if let Some(joiner) = slot.joiner.take() {
             self.wake(joiner);
         }
-        self.release(index, slot);
+        if !slot.flags().has(Flags::ATTACHED) {
+            self.release(slot);
+        }
     }
 
     /// Whether the root future has come to its end.
@@ -233,7 +248,8 @@ impl Executor {
     }
 
     /// Frees the slot if nothing holds it any more: no future, no handle, no entry in a queue.
-    pub(super) fn release(&self, index: SlotIndex, slot: &Slot) {
+    #[inline(never)]
+    pub(super) fn release(&self, slot: &Slot) {
         if slot.flags().has(Flags::ATTACHED) {
             return;
         }
@@ -247,7 +263,7 @@ impl Executor {
             Stage::Empty => {}
         }
         if slot.serial.get() != 0 && !slot.flags().has(Flags::HELD) {
-            self.table.free(index, slot);
+            self.table.free(slot);
         }
     }
 

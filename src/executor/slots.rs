@@ -53,7 +53,7 @@ impl Executor {
         if slot.cell.claim(&self.pool) {
             return Ok(identity);
         }
-        self.unallocate(identity, slot);
+        self.unallocate(slot);
         Err(self.no_slot(0))
     }
 
@@ -75,7 +75,7 @@ impl Executor {
         slot.cell.fill(&self.pool, future)?;
         slot.spawned_at.set(spawned_at);
         self.spawned.set(self.spawned.get() + 1);
-        self.queue(claim.slot, slot);
+        self.queue(slot);
         Ok(())
     }
 
@@ -88,7 +88,7 @@ impl Executor {
                 self.forget(payload);
             }
             slot.clear(Flags::ATTACHED);
-            self.release(claim.slot, slot);
+            self.release(slot);
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
     cell::{Cell, UnsafeCell},
     num::NonZeroU64,
     panic::Location,
-    ptr::NonNull,
+    ptr::{self, NonNull},
     task::Waker,
 };
 
@@ -25,9 +25,6 @@ use super::{
 
 const PAGE_BITS: u32 = 8;
 const PAGE: usize = 1 << PAGE_BITS;
-
-/// The end of the free list. Slot 0 is the runtime's own and is never on it.
-const END: u32 = 0;
 
 /// What is true of a slot beside its task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,9 +69,10 @@ impl Flags {
 #[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) cell: TaskCell,
-    /// The key that this use of the slot answers to, until its task has ended; while the slot is free, the
-    /// index of the next free one, which is nobody's key. Slot 0 has a word that is no key of a slot 0.
-    word: Cell<u64>,
+    /// What this use of the slot answers to; when its task has ended, and while the slot is free, what the next
+    /// use will. A waker that has been kept for as many uses as there are generations may have that key
+    /// already: what it asks for then is a poll of nothing. Slot 0 has a key of no generation.
+    key: Cell<Key>,
     /// Never reused in this runtime; 0 while the slot is free.
     pub(crate) serial: Cell<u64>,
     pub(crate) joiner: Cell<Option<Waker>>,
@@ -88,7 +86,7 @@ impl Slot {
     fn new() -> Self {
         Self {
             cell: TaskCell::empty(),
-            word: Cell::new(u64::MAX),
+            key: Cell::new(Key::from_word(0)),
             serial: Cell::new(0),
             joiner: Cell::new(None),
             spawned_at: Cell::new(Location::caller()),
@@ -98,19 +96,25 @@ impl Slot {
     /// The key that this use of the slot answers to.
     #[inline]
     pub(crate) fn key(&self) -> Key {
-        Key::from_word(self.word.get())
+        self.key.get()
     }
 
-    /// The task has ended: its keys ask for nothing from here on. The word is no slot's key.
+    /// The task has ended: its keys ask for nothing from here on.
     #[inline]
     pub(super) fn retire(&self) {
-        self.word.set(0);
+        self.key.set(self.key().next());
     }
 
-    /// The task in this slot, whose index is `index`.
+    /// Where in the table it is.
     #[inline]
-    pub(crate) fn identity(&self, index: SlotIndex) -> Option<TaskIdentity> {
-        NonZeroU64::new(self.serial.get()).map(|serial| TaskIdentity { slot: index, serial })
+    pub(crate) fn index(&self) -> SlotIndex {
+        self.key().slot()
+    }
+
+    /// The task in this slot. `None`: it is free.
+    #[inline]
+    pub(crate) fn identity(&self) -> Option<TaskIdentity> {
+        NonZeroU64::new(self.serial.get()).map(|serial| TaskIdentity { slot: self.index(), serial })
     }
 
     #[inline]
@@ -132,8 +136,11 @@ pub(crate) struct Table {
     pages: UnsafeCell<Vec<NonNull<[Slot; PAGE]>>>,
     /// Slots in the pages, slot 0 included.
     len: Cell<u32>,
-    free: Cell<u32>,
-    /// With what each slot begins.
+    /// The first free slot, or null; each links to the next through its cell. Slot 0, the runtime's own, is
+    /// never among them.
+    free: Cell<*const Slot>,
+    /// With what each slot's key begins.
+    runtime: RuntimeId,
     first: Generation,
 }
 
@@ -142,11 +149,12 @@ pub(crate) struct Table {
 pub(crate) struct TableFull;
 
 impl Table {
-    pub(crate) fn new(first: Generation) -> Self {
+    pub(crate) fn new(runtime: RuntimeId, first: Generation) -> Self {
         let table = Self {
             pages: UnsafeCell::new(Vec::new()),
             len: Cell::new(0),
-            free: Cell::new(END),
+            free: Cell::new(ptr::null()),
+            runtime,
             first,
         };
         table.add_page();
@@ -167,6 +175,11 @@ impl Table {
         Some(unsafe { self.get_unchecked(index) })
     }
 
+    /// Slot 0.
+    pub(crate) fn runtime(&self) -> &Slot {
+        self.get(SlotIndex::RUNTIME).expect("`new` adds the first page")
+    }
+
     /// # Safety
     ///
     /// `index` is below [`len`](Self::len).
@@ -184,17 +197,12 @@ impl Table {
 
     /// Takes a free slot, with `flags`. `None`: there is none, and [`grow`](Self::grow) makes some.
     #[inline]
-    pub(crate) fn allocate(&self, runtime: RuntimeId, flags: Flags) -> Option<(SlotIndex, &Slot)> {
-        let index = SlotIndex(self.free.get());
-        if index.0 == END {
-            return None;
-        }
-        // SAFETY: the free list holds slots of this table.
-        let slot = unsafe { self.get_unchecked(index) };
-        let key = Key::new(runtime, slot.cell.generation.get(), index);
-        self.free.set(slot.word.replace(key.word()) as u32);
+    pub(crate) fn allocate(&self, flags: Flags) -> Option<&Slot> {
+        // SAFETY: the free list holds slots of this table, which by *slots stay* are alive as long as it.
+        let slot = unsafe { self.free.get().as_ref() }?;
+        self.free.set(slot.cell.link().cast());
         slot.cell.flags.set(flags);
-        Some((index, slot))
+        Some(slot)
     }
 
     /// Adds a page of free slots.
@@ -207,17 +215,16 @@ impl Table {
         Ok(())
     }
 
-    /// Gives a slot back. Its old keys ask for nothing from here on.
+    /// Gives a slot back, whose task has retired, or never began.
     #[inline]
-    pub(crate) fn free(&self, index: SlotIndex, slot: &Slot) {
+    pub(crate) fn free(&self, slot: &Slot) {
         debug_assert!(
             slot.flags().is_only(Flags::ABORTED),
             "a free slot is in no queue and has no handle"
         );
         slot.cell.flags.set(Flags::QUEUED);
         slot.serial.set(0);
-        slot.cell.generation.set(slot.cell.generation.get().next());
-        slot.word.set(self.free.replace(index.0).into());
+        slot.cell.set_link(self.free.replace(slot).cast());
     }
 
     fn add_page(&self) {
@@ -229,8 +236,8 @@ impl Table {
         let first = start.max(1);
         for index in (first..start + PAGE as u32).rev() {
             let slot = self.get(SlotIndex(index)).expect("the page was added above");
-            slot.cell.generation.set(self.first);
-            slot.word.set(self.free.replace(index).into());
+            slot.key.set(Key::new(self.runtime, self.first, SlotIndex(index)));
+            slot.cell.set_link(self.free.replace(slot).cast());
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    ptr,
 };
 
 use super::{
@@ -129,7 +130,7 @@ impl Executor {
     /// spawned.
     fn describe(&self, index: SlotIndex, slot: &Slot) -> String {
         let place = slot.spawned_at.get();
-        if index == self.root.get() {
+        if ptr::eq(slot, self.root.get()) {
             return format!("the root future of the block_on at {place}");
         }
         match self.given_name(index, slot.serial.get()) {
@@ -149,7 +150,7 @@ impl Executor {
         let tasks = (1..self.table.len()).filter_map(|index| {
             let index = SlotIndex(index);
             let slot = self.table.get(index)?;
-            let waits = slot.cell.stage() == Stage::Future && index != self.root.get();
+            let waits = slot.cell.stage() == Stage::Future && !ptr::eq(slot, self.root.get());
             waits.then(|| self.describe(index, slot))
         });
         tasks.collect()

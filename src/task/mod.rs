@@ -293,6 +293,27 @@ impl<T: 'static> JoinHandle<T> {
         Join { handle: self }
     }
 
+    /// The output, if it is there and has not been given out.
+    #[inline]
+    fn take_output(&mut self) -> Option<T> {
+        let output = context::find(self.runtime, |core| core.executor.take_output(self.task))??;
+        self.joined = true;
+        Some(output)
+    }
+
+    /// As [`poll_join`](Self::poll_join), for who awaits the output.
+    #[inline(never)]
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        match self.poll_join(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(output)) => Poll::Ready(output),
+            Poll::Ready(Err(JoinError::Panicked(payload))) => resume_unwind(payload),
+            Poll::Ready(Err(JoinError::Cancelled(reason))) => panic!(
+                "awaited a task that was cancelled ({reason}); `JoinHandle::join` gives this as an error"
+            ),
+        }
+    }
+
     /// # Panics
     ///
     /// After it has been ready.
@@ -343,14 +364,11 @@ impl<T: 'static> Future for JoinHandle<T> {
     ///
     /// With the task's own panic if it panicked, by name if it was cancelled or the runtime has gone,
     /// and when it is polled again after it gave the output.
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match self.poll_join(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(output)) => Poll::Ready(output),
-            Poll::Ready(Err(JoinError::Panicked(payload))) => resume_unwind(payload),
-            Poll::Ready(Err(JoinError::Cancelled(reason))) => panic!(
-                "awaited a task that was cancelled ({reason}); `JoinHandle::join` gives this as an error"
-            ),
+        match self.take_output() {
+            Some(output) => Poll::Ready(output),
+            None => self.poll_output(cx),
         }
     }
 }
