@@ -365,6 +365,12 @@ impl Executor {
             && !self.front_waits.get())
     }
 
+    /// Whether nothing is ready in this turn, nor to be reaped.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ready.is_empty() && !self.front_waits.get() && !self.reap_pending.get()
+    }
+
     /// Whether a task is ready to be polled in this turn.
     #[inline]
     pub(crate) fn has_ready(&self) -> bool {

@@ -97,17 +97,19 @@ impl Default for Margin {
 }
 
 impl FrameLoop {
+    /// Whether a tick begins at once, whatever the time.
+    #[inline(always)]
+    pub(super) fn goes_on(&self, core: &Core) -> bool {
+        !core.clock.is_virtual()
+            && (self.pacer.never_waits()
+                || (matches!(self.pacer, Pacer::OnEvent) && self.has_work(core)))
+    }
+
     /// Waits until something begins, and says what.
-    #[inline]
-    pub(super) fn wait(&mut self, core: &Core) -> Result<Due, Failure> {
-        if let Some(time) = core.clock.virtual_time() {
-            self.wait_virtually(core, time)
-        } else if self.pacer.never_waits()
-            || (matches!(self.pacer, Pacer::OnEvent) && self.has_work(core))
-        {
-            Ok(Due::Tick)
-        } else {
-            self.wait_for_time(core)
+    pub(super) fn wait(&mut self, core: &Core) -> Result<Due, Box<Failure>> {
+        match core.clock.virtual_time() {
+            Some(time) => self.wait_virtually(core, time),
+            None => self.wait_for_time(core),
         }
     }
 
@@ -116,7 +118,7 @@ impl FrameLoop {
     /// A wake-up that only moves timers on within the wheel is followed by more waiting: it is not a
     /// turn.
     #[inline(never)]
-    pub(super) fn wait_for_time(&mut self, core: &Core) -> Result<Due, Failure> {
+    pub(super) fn wait_for_time(&mut self, core: &Core) -> Result<Due, Box<Failure>> {
         let mut happened = false;
         self.looked = false;
         loop {
@@ -167,6 +169,7 @@ impl FrameLoop {
     }
 
     /// Whether a tick has something to do before any event.
+    #[inline(always)]
     pub(super) fn has_work(&self, core: &Core) -> bool {
         self.has_turn_work(core) || self.wants_tick(core)
     }
@@ -203,12 +206,12 @@ impl FrameLoop {
 
     /// Before the thread waits, pollers are asked, whether it then parks or not. The turn that begins if
     /// they had something to do is theirs: it asks them again.
-    pub(super) fn poll_pollers(&mut self, core: &Core) -> Result<Polled, Failure> {
+    pub(super) fn poll_pollers(&mut self, core: &Core) -> Result<Polled, Box<Failure>> {
         if self.pollers.is_empty() {
             return Ok(Polled::default().may_park());
         }
         core.clock.begin_turn(true);
-        let polled = self.pollers.poll().map_err(Failure::Panic);
+        let polled = self.pollers.poll().map_err(Failure::panic);
         // What they left in the World's queue is applied here; else it would be work that begins a turn.
         core.executor.reap();
         if polled.is_err()

@@ -322,10 +322,7 @@ impl<'w> Runtime<'w> {
         let Ok((ended, output)) = driven else {
             panic!("a runtime holds at most 16,777,215 tasks, and has them all");
         };
-        if let Err(Failure::Error(TickError::WorldReplaced(place))) = &ended {
-            *given_out = place;
-        }
-        match ended {
+        match ended.map_err(|failure: Box<Failure>| failure.noting(given_out)) {
             Ok(()) => output,
             Err(Failure::Panic(payload)) => resume_unwind(payload),
             Err(Failure::Error(error)) => panic!("{error}"),
@@ -365,10 +362,7 @@ impl<'w> Runtime<'w> {
         let ticked = frame.tick(core, &lent);
         drop(lent);
         drop(entered);
-        if let Err(Failure::Error(TickError::WorldReplaced(place))) = &ticked {
-            *given_out = place;
-        }
-        match ticked {
+        match ticked.map_err(|failure| failure.noting(given_out)) {
             Ok(()) => Ok(()),
             Err(Failure::Panic(payload)) => resume_unwind(payload),
             Err(Failure::Error(error)) => Err(error),

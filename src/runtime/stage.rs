@@ -48,6 +48,8 @@ pub(super) struct Stages {
     /// By stage: its steps, if it has a period of its own.
     steps: Vec<Option<FixedStep>>,
     has_steps: bool,
+    /// Whether the ticks that follow have nothing to run; `None` when that may have changed.
+    empty: Option<bool>,
     /// Those that the World had in its `Schedules`, by label.
     taken: Vec<InternedScheduleLabel>,
     _labels: StageLabels,
@@ -78,13 +80,34 @@ impl Stages {
         let schedules = labels.iter().map(&mut take).collect();
         let has_steps = steps.iter().any(Option::is_some);
         let _labels = StageLabels::new(world.id(), labels);
-        Self { schedules, startup, first: 0, steps, has_steps, taken, _labels }
+        Self { schedules, startup, first: 0, steps, has_steps, empty: None, taken, _labels }
     }
 
     /// The stages of the tick that begins.
     #[inline]
     pub(super) fn begin_tick(&mut self) -> Range<usize> {
-        std::mem::replace(&mut self.first, self.startup)..self.len()
+        let first = std::mem::replace(&mut self.first, self.startup);
+        if first != self.startup {
+            self.empty = None;
+        }
+        first..self.len()
+    }
+
+    /// Whether no stage of the next tick, nor of those that follow it, has a system or steps of its own.
+    #[inline]
+    pub(super) fn are_empty(&mut self) -> bool {
+        match self.empty {
+            Some(empty) => empty,
+            None => self.look_for_systems(),
+        }
+    }
+
+    #[cold]
+    fn look_for_systems(&mut self) -> bool {
+        let empty =
+            !self.has_steps && !(self.first..self.len()).any(|stage| self.has_systems(stage));
+        self.empty = Some(empty);
+        empty
     }
 
     /// Gives the schedules that were taken over back to the World.
@@ -114,6 +137,7 @@ impl Stages {
 
     #[track_caller]
     pub(super) fn schedule(&mut self, label: InternedScheduleLabel) -> &mut Schedule {
+        self.empty = None;
         let labels: Vec<_> = self.schedules.iter().map(Schedule::label).collect();
         match self.schedules.iter_mut().find(|schedule| schedule.label() == label) {
             Some(schedule) => schedule,

@@ -13,7 +13,7 @@
 //! *round* polls the tasks that are ready when it begins, each at most once; rounds follow one another
 //! until only what is behind the turn mark is ready, or the budget is spent.
 
-use std::{panic::Location, sync::Arc, task::Waker};
+use std::{ops::ControlFlow, panic::Location, sync::Arc, task::Waker};
 
 use bevy_ecs::world::{World, WorldId};
 
@@ -90,26 +90,45 @@ pub(super) struct Budgets {
     pub(super) timers: u64,
 }
 
-/// Why a tick was not finished.
+/// Why a tick was not finished. Boxed where it is handed on, so that a tick that is finished says so in a
+/// register.
 pub(super) enum Failure {
     /// A panic that is to leave the loop.
     Panic(Payload),
     Error(TickError),
 }
 
-impl From<TickError> for Failure {
+impl Failure {
+    #[cold]
+    pub(super) fn panic(payload: Payload) -> Box<Self> {
+        Box::new(Self::Panic(payload))
+    }
+
+    /// Notes where the World was replaced, if it was.
+    #[cold]
+    pub(super) fn noting(self: Box<Self>, given_out: &mut &'static Location<'static>) -> Self {
+        if let Self::Error(TickError::WorldReplaced(place)) = *self {
+            *given_out = place;
+        }
+        *self
+    }
+}
+
+impl From<TickError> for Box<Failure> {
+    #[cold]
     fn from(error: TickError) -> Self {
-        Self::Error(error)
+        Self::new(Failure::Error(error))
     }
 }
 
 /// The World went away under the loop: only replacing it does that.
-fn lost(lent: &Lent<'_>, error: WorldError) -> Failure {
+#[cold]
+fn lost(lent: &Lent<'_>, error: WorldError) -> Box<Failure> {
     match (lent.replaced(), error) {
         (Some(place), _) | (None, WorldError::Replaced(place) | WorldError::Taken(place)) => {
-            Failure::Error(TickError::WorldReplaced(place))
+            TickError::WorldReplaced(place).into()
         }
-        (None, error) => Failure::Panic(Box::new(error.to_string())),
+        (None, error) => Failure::panic(Box::new(error.to_string())),
     }
 }
 
@@ -129,12 +148,19 @@ impl<'a> Sample<'a> {
         Self { core, since_ns: sampled.then(|| core.clock.precise_ns()) }
     }
 
+    #[inline(always)]
     fn end_of(&mut self, phase: Phase) {
         if let Some(since_ns) = self.since_ns {
-            let now_ns = self.core.clock.precise_ns();
-            self.core.counters.record_phase(phase, now_ns - since_ns);
-            self.since_ns = Some(now_ns);
+            self.since_ns = Some(Self::record(self.core, phase, since_ns));
         }
+    }
+
+    /// Returns the time.
+    #[cold]
+    fn record(core: &Core, phase: Phase, since_ns: u64) -> u64 {
+        let now_ns = core.clock.precise_ns();
+        core.counters.record_phase(phase, now_ns - since_ns);
+        now_ns
     }
 }
 
@@ -182,25 +208,40 @@ impl FrameLoop {
 
     /// Waits for what is due, then runs it: a tick, or a turn between ticks. What it did is counted also
     /// when it was not finished.
-    pub(super) fn tick(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
-        let ticked = match self.wait(core) {
-            Ok(Due::Tick) => self.steps(core, lent, Due::Tick),
-            Ok(Due::Turn) => self.turn_between(core, lent),
-            Err(failure) => Err(failure),
+    pub(super) fn tick(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
+        let waited = if self.goes_on(core) {
+            ControlFlow::Continue(())
+        } else {
+            self.wait_or_turn(core, lent)
+        };
+        let ticked = match waited {
+            ControlFlow::Continue(()) => self.steps(core, lent, Due::Tick),
+            ControlFlow::Break(ended) => ended,
         };
         Self::publish(core);
         ticked
     }
 
+    /// Waits until a tick begins, or runs the turn between ticks that begins before it.
     #[inline(never)]
-    fn turn_between(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
-        core.counters.turns_between.add(1);
-        self.steps(core, lent, Due::Turn)
+    fn wait_or_turn(
+        &mut self,
+        core: &Core,
+        lent: &Lent<'_>,
+    ) -> ControlFlow<Result<(), Box<Failure>>> {
+        match self.wait(core) {
+            Ok(Due::Tick) => ControlFlow::Continue(()),
+            Ok(Due::Turn) => {
+                core.counters.turns_between.add(1);
+                ControlFlow::Break(self.steps(core, lent, Due::Turn))
+            }
+            Err(failure) => ControlFlow::Break(Err(failure)),
+        }
     }
 
     /// The steps of what is due. Made twice, so that a tick does not ask whether it is one.
     #[inline(always)]
-    fn steps(&mut self, core: &Core, lent: &Lent<'_>, due: Due) -> Result<(), Failure> {
+    fn steps(&mut self, core: &Core, lent: &Lent<'_>, due: Due) -> Result<(), Box<Failure>> {
         let timer_mark = self.begin(core, due);
         let _span = spans::tick(core.tick.get());
         let mut sample = Sample::start(core, due);
@@ -277,7 +318,7 @@ impl FrameLoop {
     /// mio is looked at in a turn that found nothing ready, and otherwise after `event_interval` turns
     /// or 10 us, whichever comes first. What the wait has seen of it counts as this turn's look.
     #[inline(always)]
-    fn events(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
+    fn events(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
         if core.reactor.len() > 0 {
             // What came while the thread slept is ready, and spares a look.
             Self::wake_ready(core);
@@ -292,7 +333,7 @@ impl FrameLoop {
             remote::run(core, lent);
         }
         if !self.pollers.is_empty() {
-            _ = self.pollers.poll().map_err(Failure::Panic)?;
+            _ = self.pollers.poll().map_err(Failure::panic)?;
         }
         Ok(())
     }
@@ -371,7 +412,18 @@ impl FrameLoop {
     /// Step 5: before each stage a look at what is awaited here, the tasks that it woke, one round of the
     /// others; then its schedule, then the reaper. After the last one the same without a schedule: what
     /// it woke acts in this tick.
-    fn stages(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
+    #[inline(always)]
+    fn stages(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
+        if self.stages.are_empty() && core.executor.is_quiet() && core.looks.pass(core) {
+            self.stages.begin_tick();
+            return Ok(());
+        }
+        self.run_stages(core, lent)
+    }
+
+    /// As [`stages`](Self::stages), where there is something to run, or to look at.
+    #[inline(never)]
+    fn run_stages(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
         for stage in self.stages.begin_tick() {
             if self.stages.has_steps() && self.steps_of(core, lent, stage)? {
                 continue;
@@ -390,12 +442,12 @@ impl FrameLoop {
         lent: &Lent<'_>,
         stage: usize,
         first: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Box<Failure>> {
         self.before_stage(core, lent, first.then_some(stage));
         Self::check(core, lent)?;
         if self.stages.has_systems(stage) {
             let ran = lent.with(|world| self.stages.run(stage, world));
-            ran.map_err(|error| lost(lent, error))?.map_err(Failure::Panic)?;
+            ran.map_err(|error| lost(lent, error))?.map_err(Failure::panic)?;
             core.executor.reap();
         }
         Ok(())
@@ -404,7 +456,12 @@ impl FrameLoop {
     /// A stage of fixed steps: as often as steps are due. Who waits for the stage runs before the first.
     /// False: the stage is not of that kind.
     #[inline(never)]
-    fn steps_of(&mut self, core: &Core, lent: &Lent<'_>, stage: usize) -> Result<bool, Failure> {
+    fn steps_of(
+        &mut self,
+        core: &Core,
+        lent: &Lent<'_>,
+        stage: usize,
+    ) -> Result<bool, Box<Failure>> {
         let Some(steps) = self.stages.begin_steps(stage, self.time.nominal_ns()) else {
             return Ok(false);
         };
@@ -436,7 +493,8 @@ impl FrameLoop {
 
     /// Step 6: messages turn over, unless a stage of fixed steps has yet to see them; trackers are
     /// cleared, change ticks checked.
-    fn end(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
+    #[inline(never)]
+    fn end(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
         let check = core.tick.get().is_multiple_of(SAMPLE_INTERVAL);
         let ended = lent.with(|world| self.end.run(world, &mut self.stages, check));
         ended.map_err(|error| lost(lent, error))
@@ -445,25 +503,26 @@ impl FrameLoop {
     /// Statistics, for those who look from outside and from systems.
     fn publish(core: &Core) {
         let counts = core.executor.counts();
-        core.counters.ticks.set(core.tick.get());
-        core.counters.polls.set(counts.polls);
-        core.counters.wakes_local.set(core.executor.local_wakes());
-        core.counters.wakes_foreign.set(counts.foreign_wakes);
-        core.counters.task_panics.set(counts.task_panics);
-        core.counters.forgotten_payloads.set(counts.forgotten_payloads);
-        core.counters.events.set(core.reactor.events_seen());
-        core.counters.event_looks.set(core.reactor.looks());
+        let counters = &*core.counters;
+        counters.ticks.set(core.tick.get());
+        counters.polls.set(counts.polls);
+        counters.wakes_local.set(core.executor.local_wakes());
+        counters.wakes_foreign.set(counts.foreign_wakes);
+        counters.task_panics.set(counts.task_panics);
+        counters.forgotten_payloads.set(counts.forgotten_payloads);
+        counters.events.set(core.reactor.events_seen());
+        counters.event_looks.set(core.reactor.looks());
     }
 
     /// Stops the tick when a panic is to leave it, or the World has been replaced.
-    fn check(core: &Core, lent: &Lent<'_>) -> Result<(), Failure> {
+    fn check(core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
         if core.executor.is_stopped()
             && let Some(payload) = core.executor.take_propagated()
         {
-            return Err(Failure::Panic(payload));
+            return Err(Failure::panic(payload));
         }
         match lent.replaced() {
-            Some(place) => Err(Failure::Error(TickError::WorldReplaced(place))),
+            Some(place) => Err(TickError::WorldReplaced(place).into()),
             None => Ok(()),
         }
     }

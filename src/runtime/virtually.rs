@@ -51,7 +51,7 @@ impl FrameLoop {
         &mut self,
         core: &Core,
         time: &VirtualTime,
-    ) -> Result<Due, Failure> {
+    ) -> Result<Due, Box<Failure>> {
         self.refuse_strangers(core)?;
         self.count_turn(core, time)?;
         let moved = self.step_time(core, time);
@@ -147,7 +147,7 @@ impl FrameLoop {
 
     /// A tick that nothing is waited for: time goes on to the next timer, or to the next step that somebody
     /// waits for, if nothing can happen before it.
-    fn jump_or_tick(&mut self, core: &Core, time: &VirtualTime) -> Result<Due, Failure> {
+    fn jump_or_tick(&mut self, core: &Core, time: &VirtualTime) -> Result<Due, Box<Failure>> {
         // Whoever wakes a task, then ends its work, is seen by one of the two in this order.
         if Self::waits_outside(core) || self.has_work(core) || self.poll_pollers(core)?.did > 0 {
             return Ok(Due::Tick);
@@ -173,7 +173,7 @@ impl FrameLoop {
         time: &VirtualTime,
         may_park: bool,
         [timer_ns, step_ns]: [Option<u64>; 2],
-    ) -> Result<Onward, Failure> {
+    ) -> Result<Onward, Box<Failure>> {
         let next_ns = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
         let outside = Self::waits_outside(core);
         // Whoever woke a task, then ended its work, did so after the inbox was last looked at.

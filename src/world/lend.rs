@@ -86,7 +86,12 @@ impl<'w> Lent<'w> {
     /// Whether the World has been replaced, and where.
     #[inline]
     pub(crate) fn replaced(&self) -> Option<&'static Location<'static>> {
-        SLOT.with(|slot| if slot.replaced.get() { slot.taken.get() } else { None })
+        if SLOT.with(|slot| slot.replaced.get()) { Self::replaced_at() } else { None }
+    }
+
+    #[cold]
+    fn replaced_at() -> Option<&'static Location<'static>> {
+        SLOT.with(|slot| slot.taken.get())
     }
 }
 

@@ -214,6 +214,17 @@ impl Looks {
         }
     }
 
+    /// As [`look`](Self::look), before every stage of a tick and after the last one, if there is nothing to
+    /// look at. False: there is, and nothing was done.
+    #[inline]
+    pub(crate) fn pass(&self, core: &Core) -> bool {
+        let quiet = !self.busy.get() && observers_lost() == self.lost.get();
+        if quiet {
+            self.begun.set((core.tick.get(), self.stages().len()));
+        }
+        quiet
+    }
+
     /// Puts observers back that lost their entity, where somebody waits.
     #[cold]
     fn repair_hubs(&self, lent: &Lent<'_>) {
