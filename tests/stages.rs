@@ -44,6 +44,34 @@ fn stages_run_in_the_order_in_which_they_were_named() {
 }
 
 #[test]
+fn a_system_added_after_ticks_without_any_runs_in_the_next_tick() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world).stages(labels()).build();
+    rt.tick().unwrap();
+    rt.tick().unwrap();
+    rt.schedule(Second).add_systems(|| log("second"));
+    rt.tick().unwrap();
+    assert_eq!(logged(), ["second"]);
+}
+
+#[test]
+fn what_the_budget_cuts_off_gets_a_poll_before_each_stage_though_none_has_a_system() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world).tasks_per_cycle(1).build();
+    begin(&mut rt, || {
+        for name in ["one", "two", "three", "four"] {
+            go(async move { log(name) });
+        }
+    });
+    // The root had the turn's poll. There is one more before the stage, and one after it.
+    assert_eq!(logged(), ["one", "two"]);
+    rt.tick().unwrap();
+    assert_eq!(logged(), ["three", "four"]);
+}
+
+#[test]
 fn a_task_woken_by_a_stage_runs_before_the_next_stage() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();

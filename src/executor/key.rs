@@ -1,7 +1,7 @@
 //! Names of tasks: the key, which a waker carries and which asks for nothing but a poll, and the
 //! identity, which gives rights and is never reused.
 
-use std::num::NonZeroU64;
+use std::{hint::cold_path, num::NonZeroU64};
 
 const SLOT_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 24;
@@ -74,13 +74,11 @@ impl Key {
     #[inline]
     pub(crate) fn next(self) -> Self {
         let next = self.0.wrapping_add(1 << SLOT_BITS);
-        if next >> SLOT_BITS & GENERATION_MASK == 0 { self.first() } else { Self(next) }
-    }
-
-    /// The name of the slot when its generations come round.
-    #[cold]
-    fn first(self) -> Self {
-        Self::new(self.runtime(), Generation::FIRST, self.slot())
+        if next >> SLOT_BITS & GENERATION_MASK == 0 {
+            cold_path();
+            return Self::new(self.runtime(), Generation::FIRST, self.slot());
+        }
+        Self(next)
     }
 
     pub(crate) fn runtime(self) -> RuntimeId {

@@ -69,8 +69,8 @@ pub(crate) enum Polled {
 /// What differs from one type of future to the next.
 struct Functions {
     name: fn() -> &'static str,
-    /// The type of the output; `None` where only the owner of the memory may read it.
-    output_type: Option<TypeId>,
+    /// The type of the output; [`Unread`] where only the owner of the memory may read it.
+    output_type: TypeId,
     /// Polls the future. Ready: the future is dropped and the output written in its place.
     poll: unsafe fn(*mut (), &Cell<Stage>, &mut Context<'_>) -> Poll<()>,
     drop_future: unsafe fn(*mut ()),
@@ -79,6 +79,9 @@ struct Functions {
     list: List,
     free: unsafe fn(*mut ()),
 }
+
+/// The type of no output.
+enum Unread {}
 
 /// A future and, in the same place, its output.
 union Body<F: Future> {
@@ -280,11 +283,17 @@ impl TaskCell {
         dropped
     }
 
+    /// As [`take_output`](Self::take_output), where the memory is of a list: no call is made.
+    #[inline]
+    pub(crate) fn take_listed_output<T: 'static>(&self, pool: &Pool) -> Option<T> {
+        if self.functions.get().list == List::NONE { None } else { self.take_output(pool) }
+    }
+
     /// Moves the output out, if it is there and is a `T`.
     #[inline]
     pub(crate) fn take_output<T: 'static>(&self, pool: &Pool) -> Option<T> {
         if self.stage.get() != Stage::Output
-            || self.functions.get().output_type != Some(TypeId::of::<T>())
+            || self.functions.get().output_type != TypeId::of::<T>()
         {
             return None;
         }
@@ -358,7 +367,7 @@ pub(crate) const fn may_stand_in_slab<F: Future>() -> bool {
 
 const NOTHING: Functions = Functions {
     name: || "nothing",
-    output_type: None,
+    output_type: TypeId::of::<Unread>(),
     poll: |_, _, _| Poll::Pending,
     drop_future: |_| {},
     drop_output: |_| {},
@@ -400,7 +409,7 @@ where
 {
     Functions {
         name: std::any::type_name::<F>,
-        output_type: Some(TypeId::of::<F::Output>()),
+        output_type: TypeId::of::<F::Output>(),
         poll: poll_boxed::<F>,
         drop_future: drop_boxed_future::<F>,
         drop_output: drop_boxed_output::<F>,

@@ -2,10 +2,11 @@
 
 use std::{
     cell::Cell,
+    hint::cold_path,
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
-    task::Context,
+    task::{Context, Waker},
 };
 
 use super::{
@@ -179,8 +180,8 @@ impl Executor {
         self.reap();
     }
 
-    /// The task's future was ready. Apart from the loop, which keeps its registers that way.
-    #[inline(never)]
+    /// The task's future was ready.
+    #[inline(always)]
     fn completed(&self, slot: &Slot) {
         self.end_running();
         self.ended(slot);
@@ -227,6 +228,7 @@ impl Executor {
             self.void_left.set(true);
         }
         if ptr::eq(slot, self.root.get()) {
+            cold_path();
             self.root_ended.set(true);
         } else {
             self.ended.set(self.ended.get() + 1);
@@ -235,11 +237,16 @@ impl Executor {
         self.guarded(|| self.close_span(slot.index()));
         self.end_keeping(slot);
         if let Some(joiner) = slot.joiner.take() {
-            self.wake(joiner);
+            self.wake_joiner(joiner);
         }
         if !slot.flags().has(Flags::ATTACHED) {
             self.release(slot);
         }
+    }
+
+    #[inline(never)]
+    fn wake_joiner(&self, joiner: Waker) {
+        self.wake(joiner);
     }
 
     /// Whether the root future has come to its end.

@@ -293,10 +293,13 @@ impl<T: 'static> JoinHandle<T> {
         Join { handle: self }
     }
 
-    /// The output, if it is there and has not been given out.
+    /// The output, if it is there, under the runtime that this thread is in. `None` says nothing.
     #[inline]
-    fn take_output(&mut self) -> Option<T> {
-        let output = context::find(self.runtime, |core| core.executor.take_output(self.task))??;
+    fn join_quickly(&mut self) -> Option<T> {
+        let of_current = |core: &Core| {
+            if core.serial() == self.runtime { core.executor.join_quickly(self.task) } else { None }
+        };
+        let output = context::try_current(of_current)??;
         self.joined = true;
         Some(output)
     }
@@ -366,7 +369,7 @@ impl<T: 'static> Future for JoinHandle<T> {
     /// and when it is polled again after it gave the output.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match self.take_output() {
+        match self.join_quickly() {
             Some(output) => Poll::Ready(output),
             None => self.poll_output(cx),
         }
