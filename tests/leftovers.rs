@@ -9,7 +9,8 @@ use std::{
     cell::{Cell, RefCell},
     future::{pending, poll_fn},
     rc::Rc,
-    task::{Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -328,6 +329,84 @@ fn a_task_that_is_aborted_between_ticks_is_dropped_before_any_is_polled() {
     assert_eq!(logged(), [""; 0], "not where the World cannot be used");
     rt.tick().unwrap();
     assert_eq!(logged(), ["1", "polled"]);
+}
+
+#[test]
+fn a_task_that_a_condition_aborts_is_not_polled_in_that_look() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    rt.block_on(async {
+        let ctx = WorldCtx::current();
+        let waits = spawn_boxed(async move {
+            log("waits");
+            ctx.at(Tick).await;
+            log("polled");
+        });
+        let kept: Rc<RefCell<Option<Waker>>> = Rc::default();
+        let waker = kept.clone();
+        let woken = spawn_boxed(poll_fn(move |cx| {
+            log("waits");
+            *kept.borrow_mut() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        }));
+        let mut tasks = Some([waits, woken]);
+        // The look for the stage wakes the first, and asks this, which wakes the second.
+        ctx.until(Tick, move |_| {
+            waker.borrow().as_ref().unwrap().wake_by_ref();
+            tasks.take().unwrap().into_iter().for_each(JoinHandle::abort);
+            Some(())
+        })
+        .await;
+        yield_now().await;
+    });
+    assert_eq!((logged(), rt.task_count()), (vec!["waits".to_owned(); 2], 0));
+}
+
+thread_local! {
+    static DOOMED: RefCell<Option<JoinHandle<()>>> = const { RefCell::new(None) };
+}
+
+/// Aborts a task when it is woken: between polls, and before the reaper comes.
+struct Aborts;
+
+impl Wake for Aborts {
+    fn wake(self: Arc<Self>) {
+        DOOMED.take().expect("it is woken once").abort();
+    }
+}
+
+/// A task that waits for `next` is aborted by a waker as the next tick begins.
+#[track_caller]
+fn check_aborted_by_a_waker<F: Future + 'static>(next: impl FnOnce() -> F) {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    let wait = rt.block_on(async {
+        let mut wait = Box::pin(WorldCtx::current().next_tick());
+        let waker = Waker::from(Arc::new(Aborts));
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let next = next();
+        DOOMED.set(Some(spawn_boxed(async move {
+            log("waits");
+            next.await;
+            log("polled");
+        })));
+        wait
+    });
+    rt.tick().unwrap();
+    assert_eq!((logged(), rt.task_count()), (vec!["waits".to_owned()], 0));
+    drop(wait);
+}
+
+#[test]
+fn a_ready_task_that_a_waker_aborts_between_polls_is_not_polled() {
+    check_aborted_by_a_waker(yield_now);
+}
+
+#[test]
+fn a_waiter_of_the_tick_that_a_waker_aborts_between_polls_is_not_polled() {
+    check_aborted_by_a_waker(|| async { WorldCtx::current().next_tick().await });
 }
 
 #[test]
