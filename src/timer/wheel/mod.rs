@@ -522,7 +522,7 @@ impl<T> Wheel<T> {
             self.ahead_slot[level] = NO_SLOT;
         } else if !is_sorted && let Some(from_ns) = self.lists.bound_ns(bank, slot) {
             // Those that are close together go to the heap at once, not level by level.
-            self.position_ns = tick_start(from_ns.min(bound_ns)).max(start_ns);
+            self.position_ns = tick_start(from_ns.min(bound_ns));
         }
         self.slots_from_ns = self.position_ns;
         self.giving = (!is_sorted).then_some(level as u8);

@@ -327,6 +327,22 @@ fn what_is_earlier_than_a_late_slot_fires_while_that_is_given_out() {
     assert_eq!(wheel.has_due(late_ns), IsDue::No);
 }
 
+#[test]
+fn a_timer_that_is_given_out_late_fires_before_a_newer_one_with_its_deadline() {
+    let mut wheel = Wheel::new(0);
+    let at = |ticks: u64| (1 << 30) + ticks * TICK_NS;
+    for (ticks, name) in [(200, "last"), (100, "old"), (10, "first")] {
+        wheel.insert(at(ticks), name);
+    }
+    wheel.advance(TICK_NS, 1);
+    assert_eq!(wheel.pop_due(at(10), u64::MAX), None, "one of three is given out");
+    wheel.insert(at(100), "new");
+    wheel.advance(at(10), 10);
+    for name in ["first", "old", "new", "last"] {
+        assert_eq!(wheel.pop_due(at(200), u64::MAX), Some(name));
+    }
+}
+
 /// Turns in the middle of a tick of the wheel, a nanosecond apart.
 #[test]
 fn a_turn_with_nothing_due_is_a_compare_however_many_wait() {
