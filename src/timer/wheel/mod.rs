@@ -395,7 +395,7 @@ impl<T> Wheel<T> {
     #[inline(never)]
     fn place_near(&mut self, index: u32) {
         self.lists.set_near(index);
-        self.near.push(self.lists.key(index));
+        self.near.push(self.lists.key(index), self.lists.len());
     }
 
     /// Accounts for the key that an entry leaves behind here: it is dead from this moment.

@@ -17,7 +17,12 @@ pub(super) struct Near {
 }
 
 impl Near {
-    pub(super) fn push(&mut self, key: Key) {
+    /// A full heap grows at once to what all `timers` need: doubled again and again, it would be copied
+    /// when it is large, in a turn that has more to do.
+    pub(super) fn push(&mut self, key: Key, timers: usize) {
+        if self.heap.len() == self.heap.capacity() {
+            self.heap.reserve(timers.saturating_sub(self.heap.len()).max(1));
+        }
         self.heap.push(Reverse(key));
     }
 
@@ -57,6 +62,11 @@ impl Near {
     #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.heap.len() - self.dead, self.dead)
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.heap.capacity()
     }
 }
 

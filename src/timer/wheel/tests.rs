@@ -328,6 +328,21 @@ fn what_is_earlier_than_a_late_slot_fires_while_that_is_given_out() {
 }
 
 #[test]
+fn the_heap_has_room_for_all_before_the_second_comes() {
+    let mut wheel = Wheel::new(0);
+    for number in 0..10_000 {
+        wheel.insert((1 << 30) + number * 37 % 1_000, number);
+    }
+    wheel.advance(TICK_NS, 1);
+    assert_eq!(wheel.pop_due(1 << 31, u64::MAX), None, "one of them is given out");
+    let room = wheel.near.capacity();
+    while wheel.pop_due(1 << 31, u64::MAX).is_none() {
+        wheel.advance(1 << 31, 256);
+        assert_eq!(wheel.near.capacity(), room);
+    }
+}
+
+#[test]
 fn a_timer_that_is_given_out_late_fires_before_a_newer_one_with_its_deadline() {
     let mut wheel = Wheel::new(0);
     let at = |ticks: u64| (1 << 30) + ticks * TICK_NS;
