@@ -7,6 +7,7 @@
 mod common;
 
 use std::{
+    cell::Cell,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use bevy_ecs::{
     prelude::*,
     schedule::ScheduleLabel,
 };
-use common::{Bell, log, logged, watchdog};
+use common::{Bell, block_on, log, logged, watchdog};
 use onbeat::{ClockMode, Runtime, Tick, WorldCtx, spawn_boxed};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -30,6 +31,15 @@ struct Daily;
 struct Value;
 #[derive(Resource)]
 struct Late;
+
+thread_local! {
+    static IS_OPEN: Cell<bool> = const { Cell::new(false) };
+}
+
+fn is_open() -> bool {
+    log("is it open?");
+    IS_OPEN.get()
+}
 
 fn is_changed(value: Res<Value>) {
     log(if value.is_changed() { "changed" } else { "old" });
@@ -92,8 +102,11 @@ fn what_slept_past_the_wrap_sees_a_change_as_one_and_once() {
     let clock = rt.virtual_clock().unwrap();
     clock.pause();
     rt.schedule(Tick).add_systems(|| ());
-    rt.schedule(Daily).add_systems(is_changed);
-    // It knows its systems, and has run none.
+    rt.schedule(Daily).add_systems(is_changed.run_if(is_open));
+    rt.tick().unwrap();
+    clock.advance(DAY);
+    rt.tick().unwrap();
+    assert_eq!(logged(), ["is it open?"], "it knows its system from here on, and has not run it");
     let bell = Bell::default();
     let sleeper = rt.block_on(async {
         let bell = bell.clone();
@@ -118,9 +131,32 @@ fn what_slept_past_the_wrap_sees_a_change_as_one_and_once() {
     rt.tick().unwrap();
     assert!(sleeper.is_finished());
     assert_eq!(logged(), ["the task: changed", "the task: old"]);
+    IS_OPEN.set(true);
     for expected in ["changed", "old"] {
         clock.advance(DAY);
         rt.tick().unwrap();
-        assert_eq!(logged(), [expected], "the stage");
+        assert_eq!(logged(), ["is it open?", expected], "the stage");
     }
+}
+
+/// How many change ticks lie between what two accesses write.
+fn between_two_accesses() -> u32 {
+    let [first, second] =
+        [(); 2].map(|()| WorldCtx::current().with_world(|world| world.change_tick().get()));
+    second.wrapping_sub(first)
+}
+
+#[test]
+fn each_access_has_a_change_tick_of_its_own_only_while_somebody_waits_for_a_change() {
+    block_on(async {
+        let ctx = WorldCtx::current();
+        assert_eq!(between_two_accesses(), 0);
+        let changed = ctx.res_changed::<Value>();
+        assert_eq!(between_two_accesses(), 1);
+        let read = || ctx.with_world_ref(World::read_change_tick);
+        assert_eq!(read(), read(), "who only reads writes nothing");
+        drop(changed);
+        ctx.ticks(2).await;
+        assert_eq!(between_two_accesses(), 0);
+    });
 }

@@ -201,7 +201,7 @@ fn waits_for_messages_and_events() {
         || (),
         |_| {
             let mut notes = ctx().messages::<Note>();
-            async move { drop(notes.next().await.unwrap().unwrap()) }.boxed_local()
+            async move { _ = notes.next().await.unwrap().unwrap() }.boxed_local()
         },
         note,
     );
@@ -212,12 +212,14 @@ fn waits_for_messages_and_events() {
     );
 }
 
+type WaitAt = fn(EntityCtx) -> Waiting;
+
 /// Waits for what happens to an entity, which then comes about in one way or the other.
 #[track_caller]
-fn check_entity(wait: fn(EntityCtx) -> Waiting, happen: fn(&Entity)) {
+fn check_entity(wait: WaitAt, happen: fn(&Entity)) {
     let entity = || ctx().with_world(|world| world.spawn(Part(0)).id());
     thread_local! {
-        static WAIT: Cell<Option<fn(EntityCtx) -> Waiting>> = const { Cell::new(None) };
+        static WAIT: Cell<Option<WaitAt>> = const { Cell::new(None) };
     }
     WAIT.set(Some(wait));
     check(entity, |entity| WAIT.get().unwrap()(ctx().entity(*entity)), happen);
@@ -226,7 +228,7 @@ fn check_entity(wait: fn(EntityCtx) -> Waiting, happen: fn(&Entity)) {
 #[test]
 fn waits_on_an_entity_that_goes_on() {
     check_entity(
-        |at| at.event::<Hit>().map(|hit| drop(hit.unwrap())).boxed_local(),
+        |at| at.event::<Hit>().map(|hit| _ = hit.unwrap()).boxed_local(),
         |entity| write(|world| world.trigger(Hit(*entity))),
     );
     check_entity(
@@ -245,7 +247,7 @@ fn waits_on_an_entity_that_goes_on() {
 
 #[test]
 fn waits_on_an_entity_that_goes() {
-    let waits: [fn(EntityCtx) -> Waiting; 5] = [
+    let waits: [WaitAt; 5] = [
         |at| at.event::<Hit>().map(|hit| _ = hit.unwrap_err()).boxed_local(),
         |at| at.inserted::<Extra>().map(|gone| _ = gone.unwrap_err()).boxed_local(),
         |at| at.removed::<Part>().map(|gone| _ = gone.unwrap_err()).boxed_local(),
@@ -532,7 +534,7 @@ fn everything_at_once_within_a_task_that_is_aborted() {
                     scope(async move |s| {
                         s.branch(async { _ = changed.await });
                         s.branch(async { drop(hit.await) });
-                        s.branch(async { drop(event.await) });
+                        s.branch(async { _ = event.await });
                         s.branch(async move { drop(notes.recv().await) });
                         s.branch(ctx().res_changed::<Value>());
                         s.branch(timeout(HOUR, bell.rung()).map(drop));

@@ -513,6 +513,23 @@ fn what_is_awaited_in_the_world_outlives_clear_entities() {
 }
 
 #[test]
+fn a_change_of_another_that_got_the_id_is_not_that_of_the_entity_that_went() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let entity = world.spawn(Part(0)).id();
+    let mut rt = Runtime::new(&mut world);
+    rt.schedule(Tick).add_systems(move |world: &mut World| {
+        if !world.get_entity(entity).is_ok_and(|entity| entity.contains::<Fresh>()) {
+            world.clear_entities();
+            assert!((0..1_000).any(|_| world.spawn(Fresh(1)).id() == entity), "ids come back");
+            world.entity_mut(entity).insert(Part(1));
+        }
+    });
+    let waiting = rt.block_on(async { ctx().entity(entity).changed::<Part>().await });
+    assert_eq!(waiting, Err(EntityGone { entity }));
+}
+
+#[test]
 fn an_observer_that_somebody_despawns_is_put_back() {
     busy(async {
         let event = spawn_boxed(ctx().event::<Note>());

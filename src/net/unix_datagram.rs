@@ -286,10 +286,11 @@ impl UnixDatagram {
             if let Some(result) = waited_for(self.try_send_to(buf, path)) {
                 return result;
             }
-            poll_fn(|cx| {
-                let here = self.io.poll_ready(cx, Direction::Write);
-                let there = queue.as_ref().map(|queue| queue.poll_room(cx));
-                if here.is_ready() { here } else { there.unwrap_or(Poll::Pending) }
+            // For one of the two, although it may take both: Linux tells this socket of room in itself at
+            // each attempt that fails for want of room elsewhere.
+            poll_fn(|cx| match &queue {
+                Some(queue) => queue.poll_room(cx),
+                None => self.io.poll_ready(cx, Direction::Write),
             })
             .await?;
         }
