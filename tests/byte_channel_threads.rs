@@ -5,14 +5,18 @@ mod common;
 use std::thread;
 
 use bevy_ecs::world::World;
-use common::watchdog;
+use common::{rounds, watchdog};
 use onbeat::{
     Runtime,
     channel::{TryRecvError, mpsc_bytes, spsc_bytes},
     yield_now,
 };
 
-const MESSAGES: u64 = 1_000_000;
+/// A million, where nothing is slower than usual.
+fn messages() -> u64 {
+    rounds(1_000_000) as u64
+}
+
 const WATCHDOG_SECONDS: u64 = 300;
 
 /// Lengths that put the wrap-around everywhere: the header of a message is 16 bytes, the rest is filler.
@@ -42,7 +46,7 @@ fn a_million_messages_of_a_thread_reach_a_parked_runtime_whole_and_in_order() {
     let _guard = watchdog(WATCHDOG_SECONDS);
     let (mut sender, mut receiver) = spsc_bytes::channel(4096);
     let feed = thread::spawn(move || {
-        for number in 0..MESSAGES {
+        for number in 0..messages() {
             let mut claim = sender.blocking_claim(len(number)).unwrap();
             write(&mut claim, 0, number);
             claim.commit();
@@ -50,7 +54,7 @@ fn a_million_messages_of_a_thread_reach_a_parked_runtime_whole_and_in_order() {
     });
     let mut world = World::new();
     Runtime::new(&mut world).block_on(async {
-        for expected in 0..MESSAGES {
+        for expected in 0..messages() {
             assert_eq!(read(&receiver.recv().await.unwrap()), (0, expected));
         }
         assert!(receiver.recv().await.is_none());
@@ -66,7 +70,7 @@ fn a_million_messages_of_three_threads_reach_a_parked_runtime_whole_and_in_order
         .map(|id| {
             let mut sender = sender.clone();
             thread::spawn(move || {
-                for number in 0..MESSAGES / 3 {
+                for number in 0..messages() / 3 {
                     let mut claim = sender.blocking_claim(len(number)).unwrap();
                     write(&mut claim, id, number);
                     claim.commit();
@@ -89,7 +93,7 @@ fn a_million_messages_of_three_threads_reach_a_parked_runtime_whole_and_in_order
             assert_eq!(number, next[sender as usize]);
             next[sender as usize] += 1;
         }
-        assert_eq!(next, [MESSAGES / 3; 3]);
+        assert_eq!(next, [messages() / 3; 3]);
     });
     for feed in feeds {
         feed.join().unwrap();
@@ -110,13 +114,13 @@ fn a_task_that_sends_waits_for_a_thread_that_receives() {
     });
     let mut world = World::new();
     Runtime::new(&mut world).block_on(async move {
-        for number in 0..MESSAGES / 5 {
+        for number in 0..messages() / 5 {
             let mut claim = sender.claim(len(number)).await.unwrap();
             write(&mut claim, 0, number);
             claim.commit();
         }
     });
-    assert_eq!(reading.join().unwrap(), MESSAGES / 5);
+    assert_eq!(reading.join().unwrap(), messages() / 5);
 }
 
 #[test]
@@ -171,7 +175,7 @@ fn a_busy_runtime_that_only_tries_receives_all() {
     let _guard = watchdog(WATCHDOG_SECONDS);
     let (mut sender, mut receiver) = spsc_bytes::channel(512);
     let feed = thread::spawn(move || {
-        for number in 0..MESSAGES / 20 {
+        for number in 0..messages() / 20 {
             let mut claim = sender.blocking_claim(len(number)).unwrap();
             write(&mut claim, 0, number);
             claim.commit();
@@ -191,6 +195,6 @@ fn a_busy_runtime_that_only_tries_receives_all() {
             }
         }
     });
-    assert_eq!(received, MESSAGES / 20);
+    assert_eq!(received, messages() / 20);
     feed.join().unwrap();
 }

@@ -5,7 +5,7 @@ mod common;
 use std::{sync::Arc, thread, time::Duration};
 
 use bevy_ecs::world::World;
-use common::{LIMIT_SECONDS, panic_message, watchdog};
+use common::{LIMIT_SECONDS, panic_message, rounds, watchdog};
 use onbeat::{
     Runtime,
     channel::{RecvTimeoutError, SendTimeoutError, mpsc, spsc},
@@ -18,6 +18,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Sends `values` from each of `threads` threads to a receiver on a runtime that parks.
 fn mpsc_under_load(threads: usize, values: usize, capacity: usize) {
+    let values = rounds(values);
     let (sender, mut receiver) = mpsc::channel(capacity);
     let sending: Vec<_> = (0..threads)
         .map(|thread| {
@@ -62,6 +63,7 @@ fn threads_that_wait_for_one_place_all_get_it() {
 fn cross_thread_spsc_under_load() {
     let _guard = watchdog(2 * LIMIT_SECONDS);
     for (capacity, values) in [(1_024, 500_000), (3, 20_000), (1, 20_000)] {
+        let values = rounds(values);
         let (mut sender, mut receiver) = spsc::channel(capacity);
         let sending = thread::spawn(move || {
             for value in 0..values {
@@ -81,6 +83,7 @@ fn cross_thread_spsc_under_load() {
 #[test]
 fn a_runtime_sends_to_a_thread() {
     let _guard = watchdog(LIMIT_SECONDS);
+    let values = rounds(10_000);
     let (mut sender, mut receiver) = spsc::channel(2);
     let receiving = thread::spawn(move || {
         let mut values = Vec::new();
@@ -91,18 +94,19 @@ fn a_runtime_sends_to_a_thread() {
     });
     block_on(async move {
         spawn_boxed(async move {
-            for value in 0..10_000 {
+            for value in 0..values {
                 sender.send(value).await.unwrap();
             }
         })
         .await;
     });
-    assert_eq!(receiving.join().unwrap(), (0..10_000).collect::<Vec<_>>());
+    assert_eq!(receiving.join().unwrap(), (0..values).collect::<Vec<_>>());
 }
 
 #[test]
 fn two_runtimes_pass_a_value_back_and_forth() {
     let _guard = watchdog(LIMIT_SECONDS);
+    let trips = rounds(5_000);
     let (mut there, mut from_here) = spsc::channel(1);
     let (back, mut from_there) = mpsc::channel(1);
     let other = thread::spawn(move || {
@@ -114,13 +118,13 @@ fn two_runtimes_pass_a_value_back_and_forth() {
     });
     let last = block_on(async move {
         let mut value = 0;
-        for _ in 0..5_000 {
+        for _ in 0..trips {
             there.send(value).await.unwrap();
             value = from_there.recv().await.unwrap();
         }
         value
     });
-    assert_eq!(last, 5_000);
+    assert_eq!(last, trips);
     other.join().unwrap();
 }
 
@@ -128,12 +132,13 @@ fn two_runtimes_pass_a_value_back_and_forth() {
 fn an_executor_of_others_runs_both_ends() {
     use futures::executor::block_on;
     let _guard = watchdog(LIMIT_SECONDS);
+    let values = rounds(2_000);
     let (sender, mut receiver) = mpsc::channel(2);
     let sending = [0, 1].map(|thread| {
         let sender = sender.clone();
         thread::spawn(move || {
             block_on(async {
-                for value in 0..2_000 {
+                for value in 0..values {
                     sender.send((thread, value)).await.unwrap();
                 }
             });
@@ -149,14 +154,14 @@ fn an_executor_of_others_runs_both_ends() {
             values.clear();
         }
     });
-    assert_eq!(count, 4_000);
+    assert_eq!(count, 2 * values);
     sending.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[test]
 fn what_was_sent_while_the_receiver_closed_is_received() {
     let _guard = watchdog(LIMIT_SECONDS);
-    for _ in 0..300 {
+    for _ in 0..rounds(300) {
         let (sender, mut receiver) = mpsc::channel(4);
         let sending = [(); 2].map(|()| {
             let sender = sender.clone();
@@ -177,7 +182,7 @@ fn what_was_sent_while_the_receiver_closed_is_received() {
 fn every_value_has_one_end_when_all_ends_go_at_once() {
     let _guard = watchdog(LIMIT_SECONDS);
     let value = Arc::new(());
-    for round in 0..300 {
+    for round in 0..rounds(300) {
         let (sender, mut receiver) = mpsc::channel(2);
         let sending = [(); 2].map(|()| {
             let (sender, value) = (sender.clone(), value.clone());

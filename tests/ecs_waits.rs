@@ -12,8 +12,8 @@ use std::{
 
 use bevy_ecs::prelude::*;
 use common::{
-    Count, Drops, LIMIT_SECONDS, block_on, log, logged, panic_message, poll_once, tick_number,
-    watchdog,
+    Count, Drops, LIMIT_SECONDS, block_on, log, logged, panic_message, poll_once, rounds,
+    tick_number, watchdog,
 };
 use futures::{StreamExt, future::select};
 use onbeat::{
@@ -609,7 +609,7 @@ fn waits_that_are_dropped_leave_nothing() {
         let at = ctx().entity(entity);
         let count = Count::new();
         let mut notes = ctx().messages::<Note>();
-        for cycle in 0..100_000 {
+        for cycle in 0..rounds(100_000) {
             let polled = cycle % 2 == 0;
             macro_rules! drop_polled {
                 ($wait:expr) => {{

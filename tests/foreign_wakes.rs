@@ -17,7 +17,7 @@ use std::{
 };
 
 use bevy_ecs::world::World;
-use common::{Bell, LIMIT_SECONDS, block_on, log, logged, watchdog};
+use common::{Bell, LIMIT_SECONDS, block_on, log, logged, rounds, watchdog};
 use futures::{
     channel::{mpsc as async_mpsc, oneshot},
     future::join_all,
@@ -33,7 +33,7 @@ async fn own_waker() -> Waker {
 #[test]
 fn another_thread_wakes_a_parked_runtime() {
     block_on(async {
-        for round in 0..500 {
+        for round in 0..rounds(500) {
             let (sender, receiver) = oneshot::channel();
             let thread = thread::spawn(move || sender.send(round));
             assert_eq!(receiver.await, Ok(round));
@@ -47,7 +47,7 @@ fn another_thread_wakes_a_spinning_runtime() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();
     Runtime::new(&mut world).block_on_busy(async {
-        for round in 0..200 {
+        for round in 0..rounds(200) {
             let (sender, receiver) = oneshot::channel();
             let thread = thread::spawn(move || sender.send(round));
             assert_eq!(receiver.await, Ok(round));
@@ -131,6 +131,7 @@ fn combinators_hear_of_wakes_from_other_threads() {
 
 #[test]
 fn two_threads_that_wake_one_task_lose_nothing() {
+    let wakes = rounds(2_000);
     block_on(async {
         let (sent, heard) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let waker = own_waker().await;
@@ -138,7 +139,7 @@ fn two_threads_that_wake_one_task_lose_nothing() {
             .map(|_| {
                 let (waker, sent, heard) = (waker.clone(), sent.clone(), heard.clone());
                 thread::spawn(move || {
-                    for _ in 0..2_000 {
+                    for _ in 0..wakes {
                         let mine = sent.fetch_add(1, Ordering::SeqCst) + 1;
                         waker.wake_by_ref();
                         while heard.load(Ordering::SeqCst) < mine {
@@ -150,7 +151,7 @@ fn two_threads_that_wake_one_task_lose_nothing() {
             .collect();
         poll_fn(|_| {
             heard.store(sent.load(Ordering::SeqCst), Ordering::SeqCst);
-            if heard.load(Ordering::SeqCst) == 4_000 { Poll::Ready(()) } else { Poll::Pending }
+            if heard.load(Ordering::SeqCst) == 2 * wakes { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
         for thread in threads {

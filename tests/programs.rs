@@ -6,7 +6,7 @@
 mod common;
 mod reference;
 
-use common::watchdog;
+use common::{rounds, watchdog};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -14,12 +14,12 @@ use proptest::{
 use reference::run_program;
 
 /// A few seconds of programs.
-const PROGRAMS: u32 = 1_000;
+const PROGRAMS: usize = 1_000;
 
 #[test]
 fn a_program_does_what_the_contract_says() {
     let cases = std::env::var("ONBEAT_PROGRAMS").ok().and_then(|cases| cases.parse().ok());
-    let cases = cases.unwrap_or(PROGRAMS);
+    let cases = cases.unwrap_or(rounds(PROGRAMS) as u32);
     let _guard = watchdog(120 + u64::from(cases / 10));
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let programs = prop::collection::vec(any::<u8>(), 0..200);

@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    env,
     future::poll_fn,
     io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -31,8 +32,21 @@ pub(crate) struct Guard {
     _alive: Sender<()>,
 }
 
+/// How many times slower than usual everything runs here. `ONBEAT_SLOWDOWN` says it, under valgrind for
+/// example: limits are longer by that much, and [`rounds`] fewer.
+fn slowdown() -> usize {
+    let said = env::var("ONBEAT_SLOWDOWN").ok().and_then(|said| said.parse().ok());
+    said.unwrap_or(1).max(1)
+}
+
+/// So many rounds of something, or fewer where everything is slow.
+pub(crate) fn rounds(count: usize) -> usize {
+    (count / slowdown()).max(1)
+}
+
 /// Aborts the process, with the test's name, when the guard lives longer than `seconds`.
 pub(crate) fn watchdog(seconds: u64) -> Guard {
+    let seconds = seconds * slowdown() as u64;
     let (alive, gone) = mpsc::channel();
     let test = thread::current().name().unwrap_or("a test").to_owned();
     thread::spawn(move || {
