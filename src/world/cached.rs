@@ -5,6 +5,11 @@
 //!
 //! Invariant **initialized here**: `state` was made by `P::init_state` and registered by
 //! `P::init_access`, without a panic, both with the World of id `world`.
+//!
+//! One hole in it is bevy's own, and is in `SystemState::new` and in every system too: the `FromWorld` of a
+//! `Local` gets the whole World, so of three parameters the first may put another World in its place and
+//! the third may put it back. The second then has a state of the other World, and nobody can tell. The
+//! worlds' ids are compared before and after all three.
 
 #![expect(
     unsafe_code,
@@ -95,8 +100,9 @@ impl<P: SystemParam + 'static> Cached<P> {
         let this_run = world.increment_change_tick();
         let cell = world.as_unsafe_world_cell();
         // SAFETY: by *initialized here* the state is of this World, whose id was compared, and its
-        // accesses are registered; the cell comes from the only reference to the World, which nobody uses
-        // until `f` has returned.
+        // accesses are registered, unless `FromWorld`s swapped the World twice, which bevy does not rule
+        // out either; the cell comes from the only reference to the World, which nobody uses until `f` has
+        // returned.
         let params = unsafe { P::get_param(&mut self.state, &self.meta, cell, this_run) };
         let params = params.map_err(|error| AccessError::params_invalid::<P>(&error))?;
         self.meta.set_last_run(this_run);
