@@ -39,6 +39,7 @@
 
 mod lists;
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(dead_code, reason = "a fuzz target includes it; the loop does not"))]
 pub(crate) mod model;
 mod near;
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Near {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.heap.len() - self.dead, self.dead)
     }
@@ -129,7 +129,7 @@ impl Deferred {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.keys.len() - self.dead, self.dead)
     }
