@@ -204,9 +204,9 @@ impl fmt::Debug for ReadClaim<'_> {
 /// Messages that are read where they lie, and freed together. A loop over it, or over [`iter`](Self::iter),
 /// gives them as slices, in their order; each begins at a multiple of 16 bytes.
 ///
-/// Dropping it frees the room of all of them by one store, then wakes whoever waits for room, which costs
-/// less than one by one. Forgetting it ([`std::mem::forget`]) frees nothing: the receiver gives the same
-/// messages again.
+/// Dropping it frees the room of all of them by one store, then wakes whoever waits for room: once, and not
+/// once a message. Forgetting it ([`std::mem::forget`]) frees nothing: the receiver gives the same messages
+/// again.
 ///
 /// ```
 /// use onbeat::channel::spsc_bytes;
