@@ -2,13 +2,15 @@
 //! wait: a flag that is spun on, and an eventfd that a thread sleeps on.
 //!
 //! The other thread reads the clock, then wakes; the task, or whoever waits, reads it as the first thing
-//! it does. A figure is the mean of that difference.
+//! it does. A pass gives the median of that difference, which a round in which the machine ran something else
+//! does not move. Each thread keeps its own readings until the end, so
+//! nothing but the wake itself passes from one core to the other.
 
 use std::future::{Future, poll_fn};
 use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,68 +29,69 @@ const SETTLE: Duration = Duration::from_micros(60);
 
 /// Where the two threads meet.
 struct Meeting {
-    origin: Instant,
     /// Somebody waits.
-    waits: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-    /// When the wake began; 0: there was none.
-    woken_ns: AtomicU64,
+    waits: Apart<AtomicBool>,
+    waker: Apart<Mutex<Option<Waker>>>,
+    /// What the raw flag is.
+    flag: Apart<AtomicBool>,
 }
+
+/// Alone on its cache lines.
+#[repr(align(128))]
+#[derive(Default)]
+struct Apart<T>(T);
 
 impl Meeting {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
-            origin: Instant::now(),
-            waits: AtomicBool::new(false),
-            waker: Mutex::new(None),
-            woken_ns: AtomicU64::new(0),
-        })
+        Arc::new(Self { waits: Apart::default(), waker: Apart::default(), flag: Apart::default() })
     }
 
-    fn now_ns(&self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
+    fn wait(&self) {
+        self.waits.0.store(true, Ordering::Release);
     }
 
-    /// The time since the wake, if there was one.
-    fn arrive(&self) -> Option<Duration> {
-        if self.woken_ns.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let now_ns = self.now_ns();
-        let woken_ns = self.woken_ns.swap(0, Ordering::AcqRel);
-        Some(Duration::from_nanos(now_ns.saturating_sub(woken_ns)))
-    }
-
-    /// Starts the thread that wakes, `rounds` times, by `wake`.
+    /// Starts the thread that wakes, `rounds` times, by `wake`, which reads the clock just before. Joined,
+    /// it gives these readings.
     fn wake_from_another_thread(
         self: &Arc<Self>,
         rounds: usize,
-        wake: impl Fn(&Self) + Send + 'static,
-    ) -> thread::JoinHandle<()> {
+        wake: impl Fn(&Self) -> Instant + Send + 'static,
+    ) -> thread::JoinHandle<Vec<Instant>> {
         let meeting = Arc::clone(self);
         thread::spawn(move || {
             pin_to_first_core();
+            let mut woken = Vec::with_capacity(rounds);
             for _ in 0..rounds {
-                spin_until(|| meeting.waits.swap(false, Ordering::AcqRel).then_some(()));
+                spin_until(|| meeting.waits.0.swap(false, Ordering::AcqRel).then_some(()));
                 let since = Instant::now();
                 while since.elapsed() < SETTLE {
                     spin_loop();
                 }
-                wake(&meeting);
+                woken.push(wake(&meeting));
             }
+            woken
         })
     }
 
-    fn stamp(&self) {
-        self.woken_ns.store(self.now_ns().max(1), Ordering::Release);
-    }
-
-    fn wake_task(&self) {
-        let waker = self.waker.lock().expect("nobody panics under this lock").take();
+    fn wake_task(&self) -> Instant {
+        let waker = self.waker.0.lock().expect("nobody panics under this lock").take();
         let waker = waker.expect("who waits has left a waker");
-        self.stamp();
+        let now = Instant::now();
         waker.wake();
+        now
     }
+}
+
+/// The median time from a wake to its arrival, as often as there were wakes.
+fn latencies(thread: thread::JoinHandle<Vec<Instant>>, arrived: &[Instant]) -> Duration {
+    let woken = thread.join().expect("the thread that wakes does not panic");
+    assert_eq!(woken.len(), arrived.len());
+    let latency = |(woken, arrived): (&Instant, &Instant)| {
+        arrived.checked_duration_since(*woken).expect("nobody is polled before the wake")
+    };
+    let mut all: Vec<_> = woken.iter().zip(arrived).map(latency).collect();
+    all.sort_unstable();
+    all[all.len() / 2] * all.len() as u32
 }
 
 /// Spins until `look` finds something. Gives its core away where it spins for long, because then the
@@ -116,38 +119,40 @@ pub(crate) fn pin_to_first_core() {
 async fn woken(rounds: usize) -> Duration {
     let meeting = Meeting::new();
     let thread = meeting.wake_from_another_thread(rounds, Meeting::wake_task);
-    let mut sum = Duration::ZERO;
+    let mut arrived = Vec::with_capacity(rounds);
     for _ in 0..rounds {
         let mut asked = false;
-        sum += poll_fn(|cx| {
-            if let Some(latency) = meeting.arrive() {
-                return Poll::Ready(latency);
+        let now = poll_fn(|cx| {
+            if asked {
+                return Poll::Ready(Instant::now());
             }
-            if !asked {
-                asked = true;
-                let mut waker = meeting.waker.lock().expect("nobody panics under this lock");
-                *waker = Some(cx.waker().clone());
-                drop(waker);
-                meeting.waits.store(true, Ordering::Release);
-            }
+            asked = true;
+            let mut waker = meeting.waker.0.lock().expect("nobody panics under this lock");
+            *waker = Some(cx.waker().clone());
+            drop(waker);
+            meeting.wait();
             Poll::Pending
-        })
-        .await;
+        });
+        arrived.push(now.await);
     }
-    thread.join().expect("the thread that wakes does not panic");
-    sum
+    latencies(thread, &arrived)
 }
 
 fn raw_flag(rounds: usize) -> Duration {
     let meeting = Meeting::new();
-    let thread = meeting.wake_from_another_thread(rounds, Meeting::stamp);
-    let mut sum = Duration::ZERO;
+    let thread = meeting.wake_from_another_thread(rounds, |meeting| {
+        let now = Instant::now();
+        meeting.flag.0.store(true, Ordering::Release);
+        now
+    });
+    let mut arrived = Vec::with_capacity(rounds);
     for _ in 0..rounds {
-        meeting.waits.store(true, Ordering::Release);
-        sum += spin_until(|| meeting.arrive());
+        meeting.wait();
+        let flag = &meeting.flag.0;
+        arrived.push(spin_until(|| flag.load(Ordering::Acquire).then(Instant::now)));
+        flag.store(false, Ordering::Relaxed);
     }
-    thread.join().expect("the thread that wakes does not panic");
-    sum
+    latencies(thread, &arrived)
 }
 
 fn raw_eventfd(rounds: usize) -> Duration {
@@ -158,25 +163,23 @@ fn raw_eventfd(rounds: usize) -> Duration {
     epoll::add(&queue, &event, epoll::EventData::new_u64(0), flags).expect(NEEDS);
     let meeting = Meeting::new();
     let written = Arc::clone(&event);
-    let thread = meeting.wake_from_another_thread(rounds, move |meeting| {
-        meeting.stamp();
+    let thread = meeting.wake_from_another_thread(rounds, move |_| {
+        let now = Instant::now();
         rustix::io::write(&*written, &1_u64.to_ne_bytes()).expect(NEEDS);
+        now
     });
     let hour = rustix::event::Timespec { tv_sec: 3_600, tv_nsec: 0 };
     let mut events = Vec::with_capacity(64);
-    let mut sum = Duration::ZERO;
-    for _ in 0..rounds {
-        meeting.waits.store(true, Ordering::Release);
-        sum += loop {
+    let mut arrived = Vec::with_capacity(rounds);
+    while arrived.len() < rounds {
+        meeting.wait();
+        while events.is_empty() {
             epoll::wait(&queue, spare_capacity(&mut events), Some(&hour)).expect(NEEDS);
-            events.clear();
-            if let Some(latency) = meeting.arrive() {
-                break latency;
-            }
-        };
+        }
+        arrived.push(Instant::now());
+        events.clear();
     }
-    thread.join().expect("the thread that wakes does not panic");
-    sum
+    latencies(thread, &arrived)
 }
 
 fn onbeat(spins: bool, rounds: usize) -> Duration {

@@ -72,9 +72,9 @@ pub(crate) fn questions(times: usize) -> Vec<Question> {
         unit: Unit::default(),
     };
     vec![
-        question("cross-thread round, spsc, spinning", spsc_spinning(times)),
-        question("cross-thread round, mpsc, spinning", mpsc_spinning(times)),
-        question("cross-thread round, parked", parked(times)),
+        question("channel round of two threads, spsc, spinning", spsc_spinning(times)),
+        question("channel round of two threads, mpsc, spinning", mpsc_spinning(times)),
+        question("channel round of two threads, parked", parked(times)),
     ]
 }
 
@@ -100,6 +100,22 @@ fn spsc_spinning(times: usize) -> Vec<Contender> {
             |end: &mut ours::spsc::Sender<usize>, value| end.try_send(value).expect("room"),
             |end: &mut ours::spsc::Receiver<usize>| spin_until(|| end.try_recv().ok())
         ),
+        contender!(
+            "crossbeam bounded",
+            Role::Peer,
+            times,
+            crossbeam_channel::bounded(PLACES),
+            |end: &mut crossbeam_channel::Sender<usize>, value| end.try_send(value).expect("room"),
+            |end: &mut crossbeam_channel::Receiver<usize>| spin_until(|| end.try_recv().ok())
+        ),
+        contender!(
+            "kanal bounded",
+            Role::Peer,
+            times,
+            kanal::bounded(PLACES),
+            |end: &mut kanal::Sender<usize>, value| assert!(end.try_send(value).expect("open")),
+            |end: &mut kanal::Receiver<usize>| spin_until(|| end.try_recv().ok().flatten())
+        ),
     ]
 }
 
@@ -123,7 +139,7 @@ fn mpsc_spinning(times: usize) -> Vec<Contender> {
         ),
         contender!(
             "kanal bounded",
-            Role::Shown,
+            Role::Peer,
             times,
             kanal::bounded(PLACES),
             |end: &mut kanal::Sender<usize>, value| assert!(end.try_send(value).expect("open")),
@@ -131,11 +147,19 @@ fn mpsc_spinning(times: usize) -> Vec<Contender> {
         ),
         contender!(
             "tokio mpsc",
-            Role::Shown,
+            Role::Peer,
             times,
             of_tokio::channel(PLACES),
             |end: &mut of_tokio::Sender<usize>, value| end.try_send(value).expect("room"),
             |end: &mut of_tokio::Receiver<usize>| spin_until(|| end.try_recv().ok())
+        ),
+        contender!(
+            "async-channel bounded",
+            Role::Peer,
+            times,
+            async_channel::bounded(PLACES),
+            |end: &mut async_channel::Sender<usize>, value| end.try_send(value).expect("room"),
+            |end: &mut async_channel::Receiver<usize>| spin_until(|| end.try_recv().ok())
         ),
     ]
 }
@@ -168,7 +192,7 @@ fn parked(times: usize) -> Vec<Contender> {
         ),
         contender!(
             "crossbeam bounded",
-            Role::Shown,
+            Role::Peer,
             times,
             crossbeam_channel::bounded(PLACES),
             |end: &mut crossbeam_channel::Sender<usize>, value| end.send(value).expect("open"),
@@ -176,7 +200,7 @@ fn parked(times: usize) -> Vec<Contender> {
         ),
         contender!(
             "kanal bounded",
-            Role::Shown,
+            Role::Peer,
             times,
             kanal::bounded(PLACES),
             |end: &mut kanal::Sender<usize>, value| end.send(value).expect("open"),
@@ -184,11 +208,19 @@ fn parked(times: usize) -> Vec<Contender> {
         ),
         contender!(
             "tokio mpsc",
-            Role::Shown,
+            Role::Peer,
             times,
             of_tokio::channel(PLACES),
             |end: &mut of_tokio::Sender<usize>, value| end.blocking_send(value).expect("open"),
             |end: &mut of_tokio::Receiver<usize>| end.blocking_recv().expect("open")
+        ),
+        contender!(
+            "async-channel bounded",
+            Role::Peer,
+            times,
+            async_channel::bounded(PLACES),
+            |end: &mut async_channel::Sender<usize>, value| end.send_blocking(value).expect("open"),
+            |end: &mut async_channel::Receiver<usize>| end.recv_blocking().expect("open")
         ),
     ]
 }

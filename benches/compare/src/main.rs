@@ -9,10 +9,12 @@ mod counting;
 mod firing;
 mod floor;
 mod foreign;
+mod hosts;
 mod latency;
 mod lifecycle;
 mod nexus;
 mod onbeat;
+mod passing;
 mod question;
 mod questions;
 mod slab;
@@ -61,9 +63,9 @@ struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
 
-    /// Ask only the questions whose title has TEXT in it.
+    /// Ask only the questions whose title has TEXT in it. Given more than once: any of them.
     #[arg(long, value_name = "TEXT")]
-    only: Option<String>,
+    only: Vec<String>,
 
     /// Print a Markdown table.
     #[arg(long)]
@@ -89,6 +91,7 @@ Examples:
   cargo run --release -- --quick             what CI runs
   cargo run --release -- --only 'self-wake, 64'
   cargo run --release -- --only tick --rounds 101
+  cargo run --release -- --markdown --only channel --only waker --only foreign --only 'bytes a'
 
 Notes:
   Questions about two threads use two cores: the other thread is pinned to the first one.
@@ -118,10 +121,11 @@ fn run(arguments: &Arguments) -> Result<Vec<Answer>, String> {
     let (size, rounds) = if arguments.quick { (Size::QUICK, 3) } else { (Size::FULL, 21) };
     let rounds = arguments.rounds.map_or(rounds, |rounds| rounds as usize);
     let mut questions = questions::all(size);
-    if let Some(text) = &arguments.only {
-        questions.retain(|question| question.title.contains(text));
+    if !arguments.only.is_empty() {
+        let asked = |title: &str| arguments.only.iter().any(|text| title.contains(text));
+        questions.retain(|question| asked(&question.title));
         if questions.is_empty() {
-            return Err(format!("no question has \"{text}\" in its title"));
+            return Err(format!("no question has any of {:?} in its title", arguments.only));
         }
     }
     let watchdog = Watchdog::start(Duration::from_secs(arguments.hang_after));

@@ -56,6 +56,9 @@ pub(crate) enum Role {
     Reference,
     /// Printed beside the others, held to nothing.
     Shown,
+    /// Loses no wake and corrupts no memory, and does the same: whoever is held to a bar in this question
+    /// must also be below this one.
+    Peer,
     /// Held to a bar.
     Judged(Reach),
 }
@@ -86,17 +89,21 @@ pub(crate) struct Figure {
     pub(crate) ratio: f64,
     /// The median over the rounds of the nanoseconds above the reference's of the same round.
     pub(crate) above_ns: f64,
+    /// Where it is held to a bar and there are peers: the one that is hardest to be below, and the median
+    /// over the rounds of this contender's time by that one's.
+    pub(crate) by_peer: Option<(&'static str, f64)>,
 }
 
 impl Figure {
     /// The figure by its bar: at most 1 holds it. `None` where there is no bar.
     pub(crate) fn part_of_reach(&self) -> Option<f64> {
-        match self.role {
-            Role::Reference | Role::Shown => None,
-            Role::Judged(Reach::Ratio(most)) => Some(self.ratio / most),
-            Role::Judged(Reach::AboveReference(most)) => Some(self.above_ns / most),
-            Role::Judged(Reach::Nanoseconds(most)) => Some(self.median_ns / most),
-        }
+        let part = match self.role {
+            Role::Reference | Role::Shown | Role::Peer => return None,
+            Role::Judged(Reach::Ratio(most)) => self.ratio / most,
+            Role::Judged(Reach::AboveReference(most)) => self.above_ns / most,
+            Role::Judged(Reach::Nanoseconds(most)) => self.median_ns / most,
+        };
+        Some(self.by_peer.map_or(part, |(_, by_peer)| part.max(by_peer)))
     }
 }
 
@@ -133,15 +140,23 @@ pub(crate) fn measure(question: &mut Question, rounds: usize, watchdog: &Watchdo
         .iter()
         .position(|contender| contender.role == Role::Reference)
         .expect("every question is built with a reference");
+    let ratio_to = |own: &[f64], other: usize| {
+        median(own.iter().zip(&samples[other]).map(|(own, other)| own / other).collect())
+    };
     let figure = |index: usize| {
         let own: &[f64] = &samples[index];
         let pairs = || own.iter().zip(&samples[reference]);
+        let Contender { name, role, .. } = question.contenders[index];
+        let peers = (0..contenders).filter(|_| matches!(role, Role::Judged(_)));
+        let peers = peers.filter(|other| question.contenders[*other].role == Role::Peer);
+        let by_peers = peers.map(|other| (question.contenders[other].name, ratio_to(own, other)));
         Figure {
-            name: question.contenders[index].name,
-            role: question.contenders[index].role,
+            name,
+            role,
             median_ns: median(own.to_vec()),
             min_ns: own.iter().copied().fold(f64::INFINITY, f64::min),
-            ratio: median(pairs().map(|(own, reference)| own / reference).collect()),
+            ratio: ratio_to(own, reference),
+            by_peer: by_peers.max_by(|one, other| one.1.total_cmp(&other.1)),
             above_ns: median(pairs().map(|(own, reference)| own - reference).collect()),
         }
     };
@@ -164,7 +179,8 @@ mod tests {
     use super::*;
 
     fn figure(role: Role) -> Figure {
-        Figure { name: "one", role, median_ns: 40.0, min_ns: 30.0, ratio: 0.5, above_ns: 20.0 }
+        let (median_ns, min_ns, ratio, above_ns) = (40.0, 30.0, 0.5, 20.0);
+        Figure { name: "one", role, median_ns, min_ns, ratio, above_ns, by_peer: None }
     }
 
     #[test]
@@ -179,6 +195,28 @@ mod tests {
         assert_eq!(figure(Role::Judged(Reach::Ratio(0.25))).part_of_reach(), Some(2.0));
         assert_eq!(figure(Role::Judged(Reach::AboveReference(40.0))).part_of_reach(), Some(0.5));
         assert_eq!(figure(Role::Judged(Reach::Nanoseconds(80.0))).part_of_reach(), Some(0.5));
+    }
+
+    #[test]
+    fn who_is_judged_is_held_to_its_bar_and_to_the_best_peer() {
+        let pass = |ns| move || Duration::from_nanos(ns);
+        let mut question = Question {
+            title: "one that is above a peer".to_owned(),
+            operations: 1,
+            contenders: vec![
+                Contender::new("reference", Role::Reference, pass(100)),
+                Contender::new("own", Role::Judged(Reach::Ratio(2.0)), pass(150)),
+                Contender::new("slow", Role::Peer, pass(300)),
+                Contender::new("quick", Role::Peer, pass(120)),
+            ],
+            note: None,
+            unit: Unit::default(),
+        };
+        let figures = measure(&mut question, 3, &Watchdog::start(Duration::from_secs(60))).figures;
+        assert_eq!(figures[1].by_peer, Some(("quick", 1.25)));
+        assert_eq!(figures[1].part_of_reach(), Some(1.25));
+        assert_eq!(figures[2].by_peer, None);
+        assert_eq!(figures[3].part_of_reach(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::systems::{self, Systems};
 use crate::work::Work;
 use crate::{
     async_executor, bytes, channels, compio, firing, floor, foreign, latency, lifecycle, nexus,
-    onbeat, sleepers, spawning, tick_rate, tokio, wheels,
+    onbeat, passing, sleepers, spawning, tick_rate, tokio, wheels,
 };
 
 /// How much work a pass is, so that it takes some ten milliseconds.
@@ -41,7 +41,7 @@ impl Size {
         batches: 10,
         ticks: 10_000,
         timers: 10_000,
-        foreign: 5,
+        foreign: 50,
         rounds: 20,
         runtimes: 10,
     };
@@ -103,6 +103,7 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
     questions.extend(firing::questions());
     questions.extend(sleepers::questions(size.ticks));
     questions.extend(channels::questions(size.polls));
+    questions.extend(passing::questions(size.polls, size.rounds));
     questions.extend(bytes::questions(size.polls));
     questions.extend(foreign::questions(size.foreign));
     questions.extend(latency::questions(size.rounds));

@@ -71,20 +71,26 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 }
 
 fn verdict(figure: &Figure, reference: &str) -> String {
-    let answer = match figure.part_of_reach() {
-        Some(part) if part <= 1.0 => "yes",
-        _ => "NO",
-    };
-    match figure.role {
+    let answer = |holds| if holds { "yes" } else { "NO" };
+    let mut text = match figure.role {
         Role::Reference => "the reference".to_owned(),
-        Role::Shown if figure.ratio > 1.0 => format!("above {reference}"),
-        Role::Shown => String::new(),
-        Role::Judged(Reach::Ratio(most)) => format!("reach <= {most:.2}: {answer}"),
-        Role::Judged(Reach::AboveReference(most)) => {
-            format!("{:.0} ns above, reach <= {most:.0}: {answer}", figure.above_ns)
+        Role::Shown | Role::Peer if figure.ratio > 1.0 => format!("above {reference}"),
+        Role::Shown | Role::Peer => String::new(),
+        Role::Judged(Reach::Ratio(most)) => {
+            format!("reach <= {most:.2}: {}", answer(figure.ratio <= most))
         }
-        Role::Judged(Reach::Nanoseconds(most)) => format!("reach <= {most:.0} ns: {answer}"),
+        Role::Judged(Reach::AboveReference(most)) => {
+            let above = figure.above_ns;
+            format!("{above:.0} ns above, reach <= {most:.0}: {}", answer(above <= most))
+        }
+        Role::Judged(Reach::Nanoseconds(most)) => {
+            format!("reach <= {most:.0} ns: {}", answer(figure.median_ns <= most))
+        }
+    };
+    if let Some((peer, ratio)) = figure.by_peer {
+        text += &format!("; {ratio:.2} of {peer}: {}", answer(ratio <= 1.0));
     }
+    text
 }
 
 /// The last two lines: which bars hold, and which do not, each as a part of its bar.
@@ -116,7 +122,8 @@ mod tests {
 
     fn figure(name: &'static str, role: Role, ratio: f64) -> Figure {
         let median_ns = ratio * 100.0;
-        Figure { name, role, median_ns, min_ns: median_ns, ratio, above_ns: median_ns - 100.0 }
+        let above_ns = median_ns - 100.0;
+        Figure { name, role, median_ns, min_ns: median_ns, ratio, above_ns, by_peer: None }
     }
 
     fn answer(figures: &[Figure]) -> Answer {
@@ -162,6 +169,16 @@ mod tests {
             "| a question | peer | 100.0 | 100.0 | 1.00 | the reference |\n\
              | a question | ours | 125.0 | 125.0 | 1.25 | reach <= 0.35: NO |\n"
         );
+    }
+
+    #[test]
+    fn a_peer_that_is_better_is_named_and_is_a_loss() {
+        let mut ours = figure("ours", Role::Judged(Reach::Ratio(2.0)), 1.25);
+        ours.by_peer = Some(("another", 1.10));
+        let answer = answer(&[ours]);
+        let text = render(&answer);
+        assert!(text.contains("reach <= 2.00: yes; 1.10 of another: NO"), "{text}");
+        assert!(summary(&[answer]).ends_with("1 missed: a question, ours (1.10)"));
     }
 
     #[test]
