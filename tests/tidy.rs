@@ -41,7 +41,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     // A child of a scope is awaited as a task is, and a budget that is spent waits for a tick.
     (
         "scope",
-        &["clock", "context", "executor::CancelReason", "task::JoinError", "world::wait::NextTick"],
+        &[
+            "clock",
+            "context",
+            "executor::CancelReason",
+            "executor::sync",
+            "task::JoinError",
+            "world::wait::NextTick",
+        ],
     ),
     ("shutdown", LAYER_0),
     ("task", LAYER_0),

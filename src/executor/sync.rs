@@ -1,4 +1,4 @@
-//! The atomics of the inbox: the standard library's, or loom's when a model is checked.
+//! The atomics of the inbox, and of other layers that wakes of any thread reach: the standard library's, or loom's when a model is checked.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{

@@ -9,12 +9,11 @@
 
 use std::{
     mem::replace,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError},
     task::{Wake, Waker},
 };
+
+use crate::executor::sync::{AtomicBool, Mutex, Ordering};
 
 /// Who polls the scope. `None` while it is polled, so that a child that wakes another does not wake the
 /// task, and after its end.

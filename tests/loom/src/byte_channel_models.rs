@@ -119,6 +119,30 @@ fn room_that_only_what_is_skipped_holds_wakes_the_sender() {
 }
 
 #[test]
+fn a_batch_is_whole_and_wakes_the_sender_that_waits_for_its_room() {
+    for make in [single, many] {
+        check(2, move || {
+            let (mut sender, mut receiver) = make(32);
+            let sending = thread::spawn(move || {
+                for byte in 1..4 {
+                    send(&mut sender, byte, 16).unwrap();
+                }
+            });
+            let mut received = Vec::new();
+            while let Some(batch) = block_on(receiver.recv_many(2)) {
+                assert!((1..=2).contains(&batch.len()));
+                for message in &batch {
+                    assert!(message.iter().all(|byte| *byte == message[0]), "a message is whole");
+                    received.push((message[0], message.len()));
+                }
+            }
+            assert_eq!(received, [(1, 16), (2, 16), (3, 16)]);
+            sending.join().unwrap();
+        });
+    }
+}
+
+#[test]
 fn a_sender_that_waits_never_sleeps_on_the_end() {
     for make in [single, many] {
         check(3, move || {

@@ -12,6 +12,7 @@
 //! - `spsc`, `mpsc`: sending, receiving, closing and giving up race each other; nobody waits for what is
 //!   there, and every value has one end.
 //! - `byte_channel_models`: claims, commits, reads, wakes and closing of the byte channels.
+//! - `scope_models`: wakes of a scope's children, and aborts, race its poll and its end.
 //!
 //! Every model of the inbox counts requests, not wakes: a waker counts one up before it wakes, and the owner reads
 //! the count when the slot is handed to it. So two wakes may become one, and yet a wake that brings
@@ -48,6 +49,12 @@ mod executor {
 mod shutdown;
 #[cfg(all(test, loom))]
 mod shutdown_models;
+
+#[cfg(all(test, loom))]
+#[path = "../../../src/scope/wakers.rs"]
+mod scope;
+#[cfg(all(test, loom))]
+mod scope_models;
 
 #[cfg(all(test, loom))]
 mod budget;
