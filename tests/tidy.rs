@@ -81,7 +81,6 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "src/executor/pool.rs",
     "src/executor/queue.rs",
     "src/executor/ring.rs",
-    "src/executor/round.rs",
     "src/executor/slab.rs",
     "src/executor/table.rs",
     "src/executor/waker.rs",

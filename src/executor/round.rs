@@ -1,4 +1,5 @@
 //! How tasks are polled.
+#![forbid(unsafe_code)]
 
 use std::{
     cell::Cell,
