@@ -2,12 +2,20 @@
 
 mod common;
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bevy_ecs::prelude::*;
 use common::{Bell, LIMIT_SECONDS, log, logged, panic_message, watchdog};
 use onbeat::{
-    ClockMode, MissedTickBehavior, Runtime, Tick, TickStats, event_time, interval,
+    ClockMode, MissedTickBehavior, Runtime, Tick, TickStats, WorldCtx, event_time, interval,
     net::TcpListener, precise_now, sleep, spawn_boxed, timeout, yield_now,
 };
 
@@ -208,8 +216,21 @@ fn a_registered_socket_holds_virtual_time_still() {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let mut listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
-        let passed = spawn_boxed(async { sleep(Duration::from_secs(1)).await });
-        let thread = std::thread::spawn(move || std::net::TcpStream::connect(address).unwrap());
+        let jumped = Arc::new(AtomicBool::new(false));
+        let sees_jump = jumped.clone();
+        let passed = spawn_boxed(async move {
+            sleep(Duration::from_secs(1)).await;
+            jumped.store(true, Ordering::Relaxed);
+        });
+        let world = WorldCtx::current();
+        let stats = world.with_world_ref(|world| world.resource::<TickStats>().clone());
+        let thread = std::thread::spawn(move || {
+            // By then the loop sleeps for the socket, or time has not stood still.
+            while stats.get().parks == 0 && !sees_jump.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            std::net::TcpStream::connect(address).unwrap()
+        });
         drop(listener.accept().await.unwrap());
         assert_eq!(event_time(), before, "no time passed while the peer connected");
         drop(listener);
