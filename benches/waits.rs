@@ -87,7 +87,7 @@ const WAITS: [(&str, Option<Wait>); 8] = [
     ("nobody", None),
     ("messages", Some(|_| go(async { drop(ctx().messages::<Note>().recv().await) }))),
     ("res_changed", Some(|_| go(ctx().res_changed::<Value>()))),
-    ("event", Some(|_| go(async { drop(ctx().event::<Note>().await) }))),
+    ("event", Some(|_| go(async { _ = ctx().event::<Note>().await }))),
     ("entity.inserted", Some(|entity| go(async move { _ = entity.inserted::<Extra>().await }))),
     ("entity.removed", Some(|entity| go(async move { _ = entity.removed::<Part>().await }))),
     ("entity.despawned", Some(|entity| go(entity.despawned()))),
