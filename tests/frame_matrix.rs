@@ -149,7 +149,7 @@ fn rows_of_the_world() -> Vec<Row> {
             "messages().recv()",
             || {
                 let mut notes = ctx().messages::<Note>();
-                plain(async move { drop(notes.recv().await.unwrap()) })
+                plain(async move { _ = notes.recv().await.unwrap() })
             },
             Some(WRITE),
         ),
@@ -184,7 +184,7 @@ fn rows_of_the_world() -> Vec<Row> {
             "event()",
             || {
                 let event = ctx().event::<Note>();
-                plain(async { drop(event.await) })
+                plain(async { _ = event.await })
             },
             Some(|world| world.trigger(Note)),
         ),
@@ -197,7 +197,7 @@ fn rows_of_an_entity() -> Vec<Row> {
             "entity.event()",
             || {
                 let event = entity().event::<Hit>();
-                plain(async { drop(event.await.unwrap()) })
+                plain(async { _ = event.await.unwrap() })
             },
             Some(|world| world.trigger(Hit(target(world)))),
         ),
