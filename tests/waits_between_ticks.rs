@@ -80,7 +80,7 @@ fn a_turn_between_ticks_looks_at_what_its_tasks_did() {
         |world, entity| world.get_mut::<Part>(entity).unwrap().0 = 1,
     );
     check(
-        |_| Box::pin(async { drop(ctx().event::<Note>().await) }),
+        |_| Box::pin(async { _ = ctx().event::<Note>().await }),
         |world, _| world.trigger(Note(1)),
     );
     check(
