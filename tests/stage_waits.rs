@@ -375,7 +375,8 @@ fn until_polls_its_task_twice_only_and_lets_the_loop_park() {
         ctx().until(Tick, three).await;
     });
     assert_eq!(rt.stats().polls, 6, "two of the root, four of the other task");
-    assert!(rt.stats().parks >= 3);
+    // Where all is slow a timer may be due before the thread parks, so the ticks say that it did not spin.
+    assert!(rt.stats().ticks <= 10, "{} ticks for three timers", rt.stats().ticks);
 }
 
 #[test]
