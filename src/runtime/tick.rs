@@ -106,11 +106,11 @@ impl Failure {
 
     /// Notes where the World was replaced, if it was.
     #[cold]
-    pub(super) fn noting(self: Box<Self>, given_out: &mut &'static Location<'static>) -> Self {
-        if let Self::Error(TickError::WorldReplaced(place)) = *self {
+    pub(super) fn noting(self, given_out: &mut &'static Location<'static>) -> Self {
+        if let Self::Error(TickError::WorldReplaced(place)) = self {
             *given_out = place;
         }
-        *self
+        self
     }
 }
 
