@@ -71,7 +71,7 @@ impl Runtime<'_> {
         VirtualClock::of(self.core.get())
     }
 
-    /// The running hash of all polls, if [`poll_hash`](RuntimeBuilder::poll_hash) asked for it.
+    /// The running hash of all polls, if [`poll_hash`](crate::RuntimeBuilder::poll_hash) asked for it.
     ///
     /// ```
     /// use bevy_ecs::world::World;
@@ -107,9 +107,9 @@ impl Runtime<'_> {
         self.core.get().counters.snapshot()
     }
 
-    /// Which of [`pin_to_core`](RuntimeBuilder::pin_to_core),
-    /// [`real_time_priority`](RuntimeBuilder::real_time_priority) and
-    /// [`lock_memory`](RuntimeBuilder::lock_memory) the operating system refused, and why.
+    /// Which of [`pin_to_core`](crate::RuntimeBuilder::pin_to_core),
+    /// [`real_time_priority`](crate::RuntimeBuilder::real_time_priority) and
+    /// [`lock_memory`](crate::RuntimeBuilder::lock_memory) the operating system refused, and why.
     ///
     /// ```
     /// use bevy_ecs::world::World;
