@@ -3,7 +3,10 @@
 //! All of it is asked for softly: what the operating system refuses is kept as a [`Refusal`], and the
 //! program runs without it.
 
-#![expect(unsafe_code, reason = "a thread's scheduling has no safe binding")]
+#![cfg_attr(
+    target_os = "linux",
+    expect(unsafe_code, reason = "a thread's scheduling has no safe binding")
+)]
 
 use std::{fmt, io};
 

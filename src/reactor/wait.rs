@@ -4,7 +4,10 @@
 //! Where the kernel knows neither, and on other systems, a wait ends with the last whole millisecond
 //! before its time, and who waits spins for the rest.
 
-#![expect(unsafe_code, reason = "mio lends its descriptor as a number only")]
+#![cfg_attr(
+    any(target_os = "linux", target_os = "android"),
+    expect(unsafe_code, reason = "mio lends its descriptor as a number only")
+)]
 
 use std::{io, time::Duration};
 
