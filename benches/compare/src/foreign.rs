@@ -8,15 +8,15 @@
 
 use std::future::{Future, poll_fn};
 use std::hint::spin_loop;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
 use bevy_ecs::prelude::World;
+use core_affinity::CoreId;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -59,7 +59,7 @@ impl Meeting {
     ) -> thread::JoinHandle<Vec<Instant>> {
         let meeting = Arc::clone(self);
         thread::spawn(move || {
-            pin_to_first_core();
+            pin_to_other_core();
             let mut woken = Vec::with_capacity(rounds);
             for _ in 0..rounds {
                 spin_until(|| meeting.waits.0.swap(false, Ordering::AcqRel).then_some(()));
@@ -108,10 +108,19 @@ pub(crate) fn spin_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The main thread is on the last one.
-pub(crate) fn pin_to_first_core() {
-    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.first().copied()) {
-        core_affinity::set_for_current(core);
+/// A core that the main thread does not measure on, if there is one.
+static OTHER_CORE: OnceLock<CoreId> = OnceLock::new();
+
+/// Where the other thread of a question runs. Said before the main thread is pinned: from then on threads
+/// inherit its core, and see no other.
+pub(crate) fn others_run_on(core: CoreId) {
+    let _ = OTHER_CORE.set(core);
+}
+
+/// Takes the calling thread off the core of the main thread.
+pub(crate) fn pin_to_other_core() {
+    if let Some(core) = OTHER_CORE.get() {
+        core_affinity::set_for_current(*core);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use onbeat::channel as ours;
 use tokio::sync::mpsc as of_tokio;
 
-use crate::foreign::{pin_to_first_core, spin_until};
+use crate::foreign::{pin_to_other_core, spin_until};
 use crate::question::{Contender, Question, Reach, Role, Unit};
 
 const PLACES: usize = 64;
@@ -26,7 +26,7 @@ fn rounds(
 ) -> Duration {
     let warm_up = rounds.div_ceil(16);
     let other = thread::spawn(move || {
-        pin_to_first_core();
+        pin_to_other_core();
         for _ in 0..warm_up + rounds {
             send_back(receive());
         }

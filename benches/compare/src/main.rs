@@ -162,6 +162,9 @@ fn pin(wanted: Option<usize>) -> Result<String, String> {
             None => return Ok("unknown (not pinned)".to_owned()),
         },
     };
+    if let Some(other) = cores.iter().find(|other| other.id != core.id) {
+        foreign::others_run_on(*other);
+    }
     let pinned = core_affinity::set_for_current(core);
     Ok(if pinned { core.id.to_string() } else { format!("{} (not pinned)", core.id) })
 }

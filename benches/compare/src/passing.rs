@@ -10,7 +10,7 @@ use ::tokio::task::spawn_local;
 use nexus_async_rt::channel as nexus;
 use nexus_async_rt::spawn_boxed as on_nexus;
 
-use crate::foreign::{pin_to_first_core, spin_until};
+use crate::foreign::{pin_to_other_core, spin_until};
 use crate::hosts::{
     executor_thread, nexus_thread, on_executor, onbeat_spinning, onbeat_thread, tokio_spinning,
     tokio_thread,
@@ -220,7 +220,7 @@ macro_rules! across {
             #[allow(unused_mut, reason = "some ends are used through `&mut`")]
             let ((mut there, mut from_here), (mut back, mut from_there)) = ($channel, $channel);
             let other = thread::spawn(move || {
-                pin_to_first_core();
+                pin_to_other_core();
                 for _ in 0..times {
                     let value: usize = $receive(&mut from_here);
                     $send(&mut back, value);
