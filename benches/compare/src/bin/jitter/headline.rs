@@ -152,11 +152,17 @@ pub(crate) fn here(name: &str, datagrams: usize, core: Option<CoreId>) -> Result
     let outgoing = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
     outgoing.connect(socket.local_addr().map_err(failed)?).map_err(failed)?;
     let epoch = Instant::now();
-    let sender = Sender::start(outgoing, epoch, datagrams + WARM_UP);
+    let sender = Sender::start(outgoing, epoch, datagrams + WARM_UP, another_than(core));
     let seen = Seen::new(epoch, datagrams + WARM_UP);
     let seen = on_core(core, move || run(socket, seen))?;
     drop(sender);
     Ok(seen.latency_ns.into_iter().skip(WARM_UP).collect())
+}
+
+/// A core of this process that is not `core`: a sender beside its receiver would give it the core when it
+/// sleeps, which is not how a network card wakes anybody.
+fn another_than(core: Option<CoreId>) -> Option<CoreId> {
+    core_affinity::get_core_ids()?.into_iter().find(|other| core.is_some_and(|core| core != *other))
 }
 
 /// The thread that sends; it goes on saying that the pass is over until it is dropped.
@@ -167,10 +173,13 @@ struct Sender {
 }
 
 impl Sender {
-    fn start(socket: UdpSocket, epoch: Instant, datagrams: usize) -> Self {
+    fn start(socket: UdpSocket, epoch: Instant, datagrams: usize, core: Option<CoreId>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&over);
         let thread = thread::spawn(move || {
+            if let Some(core) = core {
+                core_affinity::set_for_current(core);
+            }
             finest_slack();
             // The receiver sets itself up meanwhile.
             thread::sleep(Duration::from_millis(20));
