@@ -18,9 +18,11 @@
 //! - [`UdpSocket`] sends and receives datagrams, through `&self`;
 //! - [`UnixListener`] and [`UnixStream`] do for processes of one machine what the two of TCP do, and
 //!   [`UnixDatagram`] what that of UDP does;
+//! - [`AsyncFd`] waits for any other descriptor: a pipe, an eventfd, a netlink socket;
 //! - [`IoHandle`] names the runtime that sockets are made in.
 #![forbid(unsafe_code)]
 
+mod async_fd;
 mod io_source;
 mod listener;
 mod methods;
@@ -34,6 +36,7 @@ mod unix_datagram;
 use std::{fmt, marker::PhantomData};
 
 pub use self::{
+    async_fd::AsyncFd,
     listener::TcpListener,
     socket::TcpSocket,
     split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf},
