@@ -146,7 +146,7 @@
 //! timer or beat when none can; [`VirtualClock`] moves it, paces it against real time, stops it. The same
 //! program on the same input polls the same tasks at the same times in the same order, and a running hash
 //! of all polls ([`RuntimeBuilder::poll_hash`]) says so: a backtest runs the code that trades. Only work
-//! that is counted ([`ExternalWork`], [`Handle`], sockets) holds virtual time still. A program that can
+//! that is counted ([`ExternalWork`], [`Handle`], sockets, what is under way on tokio) holds virtual time still. A program that can
 //! never go on, that makes no progress, or that another thread wakes without being counted, ends with an
 //! error that names its tasks ([`TickError`]).
 //!
@@ -160,6 +160,8 @@
 //!
 //! `tracing`: a span for each task, entered at each poll, and one for each tick, of the target `onbeat` and
 //! the level trace. Without it nothing of that is compiled.
+//!
+//! `tokio-compat`: `tokio_compat::with_tokio` and `spawn_on_tokio`, for futures that need tokio.
 //!
 //! # What is not promised
 //!
@@ -184,6 +186,8 @@ mod shutdown;
 mod stats;
 mod task;
 mod timer;
+#[cfg(feature = "tokio-compat")]
+pub mod tokio_compat;
 mod wakers;
 mod world;
 

@@ -254,6 +254,16 @@ impl ExternalWork {
     pub fn current() -> Self {
         context::current("ExternalWork::current()", |core| Self::new(core.remote.clone()))
     }
+
+    /// Work outside of the runtime that this thread is in, if it is in one.
+    ///
+    /// ```
+    /// assert!(onbeat::ExternalWork::try_current().is_none());
+    /// ```
+    #[must_use]
+    pub fn try_current() -> Option<Self> {
+        context::try_current(|core| Self::new(core.remote.clone()))
+    }
 }
 
 impl Drop for ExternalWork {
