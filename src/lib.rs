@@ -146,7 +146,7 @@
 //! timer or beat when none can; [`VirtualClock`] moves it, paces it against real time, stops it. The same
 //! program on the same input polls the same tasks at the same times in the same order, and a running hash
 //! of all polls ([`RuntimeBuilder::poll_hash`]) says so: a backtest runs the code that trades. Only work
-//! that is counted ([`ExternalWork`], [`Handle`], sockets, what is under way on tokio) holds virtual time still. A program that can
+//! that is counted ([`ExternalWork`], [`Handle`], sockets, what is under way on tokio or a pool) holds virtual time still. A program that can
 //! never go on, that makes no progress, or that another thread wakes without being counted, ends with an
 //! error that names its tasks ([`TickError`]).
 //!
@@ -157,6 +157,8 @@
 //! # Features
 //!
 //! `bevy_app`: `bevy::OnbeatPlugin`, which runs a headless bevy `App` on this loop.
+//!
+//! `blocking`: `blocking(closure)`, for what would hold the loop, on a pool of threads.
 //!
 //! `tracing`: a span for each task, entered at each poll, and one for each tick, of the target `onbeat` and
 //! the level trace. Without it nothing of that is compiled.
@@ -171,6 +173,8 @@
 
 #[cfg(feature = "bevy_app")]
 pub mod bevy;
+#[cfg(feature = "blocking")]
+mod blocking;
 mod cancel;
 pub mod channel;
 mod clock;
@@ -191,6 +195,8 @@ pub mod tokio_compat;
 mod wakers;
 mod world;
 
+#[cfg(feature = "blocking")]
+pub use self::blocking::{Blocking, blocking};
 #[cfg(feature = "bevy_app")]
 pub use bevy::OnbeatPlugin;
 pub use cancel::{CancellationToken, Cancelled, DropGuard, RunUntilCancelled};

@@ -53,7 +53,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shutdown", LAYER_0),
     ("task", LAYER_0),
     ("timer", LAYER_0),
-    // What is under way on tokio is work outside of the program.
+    // What is under way on other threads is work outside of the program.
+    ("blocking", &["handle::ExternalWork"]),
     ("tokio_compat", &["handle::ExternalWork"]),
     ("world", LAYER_0),
     // Tasks that belong to an entity are started there, and ended through the handle of their runtime.
