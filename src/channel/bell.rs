@@ -8,12 +8,15 @@
 //!   taken down is ordered by the lock alone: who sees it late finds no waker under the lock. The one who
 //!   waits sees its own wait or what came after, so a flag that is down needs no look behind it;
 //! - **last**: a waker is cloned, woken and dropped when the lock is not held, because each may be
-//!   anybody's code.
+//!   anybody's code;
+//! - **received is safe**: who has taken a value wakes by [`Bell::ring_quietly`], and a waker that is not
+//!   needed any more is dropped under a guard. A panic of one would take the value along.
 #![forbid(unsafe_code)]
 
 use std::task::Waker;
 
 use super::sync::{AtomicBool, Mutex, Ordering, lock, look_after_store};
+use crate::wakers::quietly;
 
 /// Where one waits.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl Bell {
     /// Nobody waits any more. Called by who did.
     pub(crate) fn leave(&self) {
         if self.has_waker() {
-            drop(self.take());
+            quietly(|| drop(self.take()));
         }
     }
 
@@ -66,11 +69,25 @@ impl Bell {
         }
     }
 
+    /// As [`ring`](Self::ring), by who holds what it has received: a panic of the waker goes no further.
+    #[inline(always)]
+    pub(crate) fn ring_quietly(&self) {
+        look_after_store();
+        if self.waits.load(Ordering::SeqCst) {
+            self.wake_quietly();
+        }
+    }
+
     #[cold]
     fn wake(&self) {
         if let Some(waker) = self.take() {
             waker.wake();
         }
+    }
+
+    #[cold]
+    fn wake_quietly(&self) {
+        quietly(|| self.wake());
     }
 
     /// Who waits, to be woken when the lock is free again.

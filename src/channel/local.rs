@@ -63,14 +63,15 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{SendError, TryRecvError, TrySendError, budget::Courtesy};
+use super::{SendError, TryRecvError, TrySendError, budget::Courtesy, sync};
+use crate::wakers::{drop_all, quietly};
 use shared::{Shared, Ticket, Waits};
 
 /// A channel with room for `capacity` values.
 ///
 /// # Panics
 ///
-/// When `capacity` is 0.
+/// When `capacity` is 0 or more than 2^32.
 ///
 /// ```
 /// let (sender, receiver) = onbeat::channel::local::channel(2);
@@ -81,6 +82,11 @@ use shared::{Shared, Ticket, Waits};
 #[must_use]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a local channel needs room for at least one value");
+    assert!(
+        capacity <= sync::CAPACITY_MAX,
+        "a channel for {capacity} values: {} at most",
+        sync::CAPACITY_MAX
+    );
     let shared = Rc::new(Shared::new(capacity));
     (Sender { shared: shared.clone() }, Receiver { shared, courtesy: Courtesy::default() })
 }
@@ -323,10 +329,15 @@ impl<T> Stream for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.shared.close();
-        while let Some(value) = self.shared.pop() {
-            drop(value);
+        /// What is left is dropped also when the waker of a sender panics.
+        struct Rest<'a, T>(&'a Shared<T>);
+        impl<T> Drop for Rest<'_, T> {
+            fn drop(&mut self) {
+                drop_all(std::iter::from_fn(|| self.0.pop()));
+            }
         }
+        let rest = Rest(&self.shared);
+        rest.0.close();
     }
 }
 
@@ -398,6 +409,7 @@ impl<T> Sending<'_, T> {
         let mut waker = None;
         loop {
             if this.shared.is_closed() {
+                quietly(|| drop(waker));
                 return Poll::Ready(Err(SendError(this.end())));
             }
             let has_room = match this.ticket {
@@ -491,7 +503,8 @@ impl<T> Future for Receiving<'_, T> {
 impl<T> Drop for Receiving<'_, T> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            drop(self.shared.receive_no_more(ticket));
+            let waker = self.shared.receive_no_more(ticket);
+            quietly(|| drop(waker));
         }
     }
 }

@@ -15,6 +15,9 @@
 //! A task that finds its channels always ready cannot hold the turn: after 128 sends and receives in one
 //! poll, the next one lets everybody else go first.
 //!
+//! Wakers of another executor may panic. Whoever receives, or gives up a send, is not told: a value that was
+//! received is given. Whoever sends or closes is told when that is done, and all who wait are woken.
+//!
 //! The errors of channels of values are shared, and give back the value that was not sent.
 //!
 //! # Which channel for what

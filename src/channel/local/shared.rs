@@ -9,7 +9,9 @@
 //!   Sending writes one of them and receiving the other, which keeps either from waiting for the other's
 //!   store;
 //! - **last**: wakers are woken, cloned and dropped, and values dropped, when no list is borrowed and the
-//!   state is whole, because either may come back here.
+//!   state is whole, because either may come back here;
+//! - **received is safe**: who promises a place holds the value that stood there, or is the destructor of a
+//!   send, so a waker that panics there goes no further.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,7 +22,7 @@ use std::{
 
 use crate::{
     channel::{TryRecvError, TrySendError},
-    wakers::wake_all,
+    wakers::{quietly, wake_all},
 };
 
 /// What both ends share.
@@ -188,7 +190,7 @@ impl<T> Shared<T> {
         drop(waiting);
         if let Some(first) = first {
             self.limit.set(self.limit.get() - 1);
-            first.waker.wake();
+            quietly(|| first.waker.wake());
         }
     }
 
@@ -283,7 +285,9 @@ impl<T> Shared<T> {
         // Cloned before the look, because a waker's clone may be anybody's code.
         let waker = cx.waker().clone();
         if self.len() > 0 || self.is_closed() {
-            return Poll::Ready(take(self).ok());
+            let taken = take(self).ok();
+            quietly(|| drop(waker));
+            return Poll::Ready(taken);
         }
         drop(self.wait_to_receive(ticket, waker));
         Poll::Pending

@@ -14,12 +14,14 @@
 //! - **room is a guess**: a sender that found the flag down may take a place that is promised meanwhile.
 //!   So a promise is kept by trying; whom it fails is in the line again, where it was;
 //! - **last**: a waker is cloned, woken and dropped when the lock is not held, because each may be
-//!   anybody's code. `push` and `room`, which are called under it, call nobody's.
+//!   anybody's code. `push` and `room`, which are called under it, call nobody's;
+//! - **received is safe**: who promises a place holds the value that stood there, or is the destructor of a
+//!   send, so a waker that panics there goes no further.
 #![forbid(unsafe_code)]
 
 use std::{collections::VecDeque, task::Waker};
 
-use crate::wakers::wake_all;
+use crate::wakers::{quietly, wake_all};
 
 use super::super::{
     TrySendError,
@@ -211,7 +213,7 @@ impl Line {
 
     #[cold]
     fn keep_promising(&self, room: impl Fn() -> usize) {
-        wake_all(std::iter::from_fn(|| {
+        let promised = std::iter::from_fn(|| {
             let mut state = lock(&self.state);
             if room() <= state.promised {
                 return None;
@@ -219,7 +221,8 @@ impl Line {
             let first = state.waiting.pop_front()?;
             state.promised += 1;
             Some(first.waker)
-        }));
+        });
+        quietly(|| wake_all(promised));
     }
 
     /// The queue is closed: nobody waits from now on. Returns those to be woken.

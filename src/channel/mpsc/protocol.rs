@@ -4,7 +4,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use crate::wakers::wake_all;
+use crate::wakers::{drop_all, quietly, wake_all};
 
 use super::{
     super::{
@@ -95,7 +95,10 @@ fn wait_to_send<T>(
                 waits.receiver.ring();
                 return Poll::Ready(Ok(()));
             }
-            Tried::Closed(own) => return Poll::Ready(Err(SendError(own))),
+            Tried::Closed(own) => {
+                quietly(|| drop(waker));
+                return Poll::Ready(Err(SendError(own)));
+            }
             Tried::Waits(own) => {
                 *value = Some(own);
                 return Poll::Pending;
@@ -221,18 +224,7 @@ fn wake_everybody(waits: &Waits) {
     wake_all(waits.senders.close().chain(waits.receiver.take()));
 }
 
-/// The receiver has gone: what nobody will take is dropped, also behind a value whose destructor panics.
+/// The receiver has gone: what nobody will take is dropped, also behind values whose destructors panic.
 pub(crate) fn drop_rest<T>(consumer: &mut Consumer<T>) {
-    struct Rest<'a, T>(&'a mut Consumer<T>);
-    impl<T> Drop for Rest<'_, T> {
-        fn drop(&mut self) {
-            while let Ok(value) = self.0.pop() {
-                drop(value);
-            }
-        }
-    }
-    let rest = Rest(consumer);
-    while let Ok(value) = rest.0.pop() {
-        drop(value);
-    }
+    drop_all(std::iter::from_fn(|| consumer.pop().ok()));
 }

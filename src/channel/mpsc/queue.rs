@@ -24,6 +24,7 @@ use super::super::{
     TryRecvError, TrySendError,
     sync::{Arc, AtomicUsize, Ordering, Padded, UnsafeCell},
 };
+use crate::wakers::drop_all;
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
@@ -283,23 +284,12 @@ impl<T, W> Consumer<T, W> {
 impl<T, W> Drop for Queue<T, W> {
     /// Drops the values that nobody took, also those behind one whose destructor panics.
     fn drop(&mut self) {
-        struct Rest<'a, T, W>(&'a Queue<T, W>, std::ops::Range<usize>);
-        impl<T, W> Rest<'_, T, W> {
-            fn drop_all(&mut self) {
-                for position in self.1.by_ref() {
-                    // SAFETY: by *claimed once* every position before the tail has its value, as no
-                    // sender is left who could be about to write it; and both ends have gone.
-                    drop(unsafe { self.0.read(position) });
-                }
-            }
-        }
-        impl<T, W> Drop for Rest<'_, T, W> {
-            fn drop(&mut self) {
-                self.drop_all();
-            }
-        }
         let head = self.head.load(Ordering::Relaxed);
         let tail = self.tail.position.load(Ordering::Relaxed) & !CLOSED;
-        Rest(self, head..tail).drop_all();
+        drop_all((head..tail).map(|position| {
+            // SAFETY: by *claimed once* every position before the tail has its value, as no
+            // sender is left who could be about to write it; and both ends have gone.
+            unsafe { self.read(position) }
+        }));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::task::{Context, Poll};
 
-use crate::wakers::wake_all;
+use crate::wakers::{drop_all, wake_all};
 
 use super::{
     super::{SendError, TryRecvError, TrySendError, bell::Bell},
@@ -88,7 +88,7 @@ fn wait_to_send<T>(
 #[inline]
 pub(crate) fn try_recv<T>(consumer: &mut Consumer<T>) -> Result<T, TryRecvError> {
     let value = consumer.pop()?;
-    consumer.with().sender.ring();
+    consumer.with().sender.ring_quietly();
     Ok(value)
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn try_recv_many<T>(
     max: usize,
 ) -> Result<usize, TryRecvError> {
     let count = consumer.pop_many(into, max)?;
-    consumer.with().sender.ring();
+    consumer.with().sender.ring_quietly();
     Ok(count)
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn poll_recv<T, R>(
 ) -> Poll<Option<R>> {
     match take(consumer) {
         Ok(taken) => {
-            consumer.with().sender.ring();
+            consumer.with().sender.ring_quietly();
             Poll::Ready(Some(taken))
         }
         Err(TryRecvError::Disconnected) => Poll::Ready(None),
@@ -133,7 +133,7 @@ fn wait_to_receive<T, R>(
     };
     consumer.with().receiver.leave();
     if taken.is_some() {
-        consumer.with().sender.ring();
+        consumer.with().sender.ring_quietly();
     }
     Poll::Ready(taken)
 }
@@ -166,18 +166,7 @@ fn wake_both(waits: &Waits) {
     wake_all(waits.sender.take().into_iter().chain(waits.receiver.take()));
 }
 
-/// The receiver has gone: what nobody will take is dropped, also behind a value whose destructor panics.
+/// The receiver has gone: what nobody will take is dropped, also behind values whose destructors panic.
 pub(crate) fn drop_rest<T>(consumer: &mut Consumer<T>) {
-    struct Rest<'a, T>(&'a mut Consumer<T>);
-    impl<T> Drop for Rest<'_, T> {
-        fn drop(&mut self) {
-            while let Ok(value) = self.0.pop() {
-                drop(value);
-            }
-        }
-    }
-    let rest = Rest(consumer);
-    while let Ok(value) = rest.0.pop() {
-        drop(value);
-    }
+    drop_all(std::iter::from_fn(|| consumer.pop().ok()));
 }

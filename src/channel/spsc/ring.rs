@@ -21,6 +21,7 @@ use super::super::{
     TryRecvError, TrySendError,
     sync::{Arc, AtomicUsize, Ordering, Padded, UnsafeCell},
 };
+use crate::wakers::drop_all;
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
@@ -244,22 +245,11 @@ impl<T, W> Consumer<T, W> {
 impl<T, W> Drop for Ring<T, W> {
     /// Drops the values that nobody took, also those behind one whose destructor panics.
     fn drop(&mut self) {
-        struct Rest<'a, T, W>(&'a Ring<T, W>, std::ops::Range<usize>);
-        impl<T, W> Rest<'_, T, W> {
-            fn drop_all(&mut self) {
-                for position in self.1.by_ref() {
-                    // SAFETY: by *in between* there is a value, and both ends have gone.
-                    drop(unsafe { self.0.read(position) });
-                }
-            }
-        }
-        impl<T, W> Drop for Rest<'_, T, W> {
-            fn drop(&mut self) {
-                self.drop_all();
-            }
-        }
         let head = self.head.load(Ordering::Relaxed);
         let tail = self.tail.load(Ordering::Relaxed) & !CLOSED;
-        Rest(self, head..tail).drop_all();
+        drop_all((head..tail).map(|position| {
+            // SAFETY: by *in between* there is a value, and both ends have gone.
+            unsafe { self.read(position) }
+        }));
     }
 }
