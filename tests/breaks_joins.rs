@@ -19,7 +19,7 @@ use common::{
 };
 use futures::channel::oneshot;
 use onbeat::{
-    JoinError, JoinHandle, Runtime, Tick, WorldCtx,
+    CancelReason, JoinError, JoinHandle, Runtime, Tasks, Tick, WorldCtx,
     net::{TcpListener, TcpStream},
     sleep, spawn_boxed, yield_now,
 };
@@ -120,6 +120,26 @@ fn abort_of_parked_task_is_prompt() {
         let tick = aborter.await;
         assert_eq!(looker.await, (1, tick), "the next poll of the same tick finds it dropped");
         assert_eq!(listener.await, tick, "and who waited for what it held acts in that tick");
+    });
+}
+
+#[test]
+fn who_joins_an_aborted_task_finds_what_it_held_free() {
+    parked_and_busy(|| async {
+        let drops = Rc::new(Cell::new(0));
+        for started in [false, true] {
+            let (task, mut heard) = parked(&drops);
+            if started {
+                yield_now().await;
+            }
+            let (key, before) = (task.id(), (drops.get(), tick_number()));
+            assert_eq!(WorldCtx::current().run(|tasks: Tasks| tasks.abort(key)), Ok(true));
+            assert_eq!((drops.get(), task.is_finished()), (before.0, false));
+            let joined = task.join().await;
+            assert!(matches!(joined, Err(JoinError::Cancelled(CancelReason::Aborted))));
+            assert_eq!((drops.get(), tick_number()), (before.0 + 1, before.1), "in the same tick");
+            assert!(heard.try_recv().is_err());
+        }
     });
 }
 

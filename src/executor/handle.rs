@@ -59,11 +59,12 @@ impl Executor {
     /// As [`join`](Self::join), where there is no output.
     fn join_otherwise(&self, slot: &Slot) -> Result<Payload, Otherwise> {
         let joined = match slot.cell.stage() {
+            // One that was aborted too: it has ended when its future has been dropped.
+            Stage::Future | Stage::Busy | Stage::Ending => return Err(Otherwise::Running),
             Stage::Panicked => slot.cell.take_payload(&self.pool).ok_or(Otherwise::Gone),
             _ if slot.flags().has(Flags::ABORTED) => {
                 Err(Otherwise::Cancelled(slot.cell.reason.get()))
             }
-            Stage::Future | Stage::Busy | Stage::Ending => return Err(Otherwise::Running),
             Stage::Output | Stage::Empty | Stage::Claimed => Err(Otherwise::Gone),
         };
         self.let_go(slot);

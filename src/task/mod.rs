@@ -268,7 +268,8 @@ impl<T: 'static> JoinHandle<T> {
                 .unwrap_or(true)
     }
 
-    /// Waits for the end of the task, whichever way it ends.
+    /// Waits for the end of the task, whichever way it ends. Then its future has been dropped, also that of a
+    /// task which was aborted: what it held is free.
     ///
     /// # Errors
     ///
