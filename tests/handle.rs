@@ -365,3 +365,30 @@ fn a_remote_join_polled_again_after_its_result_panics() {
     let message = panic_message(|| drop(join.wait()));
     assert!(message.contains("not polled again"), "{message}");
 }
+
+#[test]
+fn waiting_where_it_would_be_for_ever_is_refused_by_name() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    let handle = rt.handle();
+    let ask = || handle.run_with_world(|_| 7).unwrap();
+    let on_its_thread = "on the thread of the runtime that is to give the result";
+    assert!(panic_message(|| _ = ask().wait()).contains(on_its_thread));
+    rt.block_on(async {
+        assert!(panic_message(|| _ = ask().wait()).contains(on_its_thread));
+        let mut answered = ask();
+        assert!(poll_once(&mut answered).await.is_pending());
+        yield_now().await;
+        assert_eq!(answered.wait().unwrap(), 7, "what is there is given");
+    });
+    let handle = handle.clone();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            block_on(async {
+                let message = panic_message(|| _ = handle.run_with_world(|_| ()).unwrap().wait());
+                assert!(message.contains("would stop the onbeat runtime"), "{message}");
+            });
+        });
+    });
+}

@@ -7,12 +7,12 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
+    thread::{self, Thread, ThreadId},
 };
 
 use pin_project_lite::pin_project;
 
-use crate::{executor::CancelReason, task::JoinError};
+use crate::{context, executor::CancelReason, task::JoinError};
 
 enum State<T> {
     Waiting(Option<Waker>),
@@ -20,12 +20,16 @@ enum State<T> {
     Taken,
 }
 
-struct Shared<T>(Mutex<State<T>>);
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// Where the answer is made.
+    answers_on: ThreadId,
+}
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Nothing of the user's runs under the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -33,8 +37,9 @@ impl<T> Shared<T> {
 pub(super) struct Reply<T>(Option<Arc<Shared<T>>>);
 
 impl<T> Reply<T> {
-    pub(super) fn new() -> (Self, RemoteJoin<T>) {
-        let shared = Arc::new(Shared(Mutex::new(State::Waiting(None))));
+    /// The two ends. The answer is made on the thread `answers_on`.
+    pub(super) fn new(answers_on: ThreadId) -> (Self, RemoteJoin<T>) {
+        let shared = Arc::new(Shared { state: Mutex::new(State::Waiting(None)), answers_on });
         (Self(Some(shared.clone())), RemoteJoin { shared })
     }
 
@@ -149,8 +154,8 @@ impl<T> RemoteJoin<T> {
         !matches!(*self.shared.lock(), State::Waiting(_))
     }
 
-    /// Blocks this thread until the result is there. On the runtime's own thread that would be for ever:
-    /// await it there.
+    /// Blocks this thread until the result is there. Await it on the runtime's own thread, where this would
+    /// be for ever.
     ///
     /// # Errors
     ///
@@ -158,7 +163,8 @@ impl<T> RemoteJoin<T> {
     ///
     /// # Panics
     ///
-    /// When it has been awaited to its end before.
+    /// When it has been awaited to its end before. Where the result is not there yet, also on the thread of
+    /// the runtime that is to give it, and inside any running onbeat runtime, which it would stop.
     ///
     /// ```
     /// use bevy_ecs::prelude::*;
@@ -179,6 +185,7 @@ impl<T> RemoteJoin<T> {
     /// rt.block_on(async { ShutdownSignal::current().await });
     /// thread.join().unwrap();
     /// ```
+    #[track_caller]
     pub fn wait(mut self) -> Result<T, JoinError> {
         struct Unpark(Thread);
         impl Wake for Unpark {
@@ -190,9 +197,26 @@ impl<T> RemoteJoin<T> {
         loop {
             match Pin::new(&mut self).poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(result) => return result,
-                Poll::Pending => thread::park(),
+                Poll::Pending => self.park(),
             }
         }
+    }
+}
+
+impl<T> RemoteJoin<T> {
+    /// Sleeps until somebody wakes this thread, unless nobody could.
+    #[track_caller]
+    fn park(&self) {
+        assert!(
+            self.shared.answers_on != thread::current().id(),
+            "RemoteJoin::wait() would wait for ever on the thread of the runtime that is to give the \
+             result: await it in a task, or run the runtime first"
+        );
+        assert!(
+            context::try_current(|_| ()).is_none(),
+            "RemoteJoin::wait() would stop the onbeat runtime that runs on this thread: await it there"
+        );
+        thread::park();
     }
 }
 

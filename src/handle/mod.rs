@@ -96,7 +96,7 @@ impl Handle {
         F::Output: Send + 'static,
     {
         let spawned_at = Location::caller();
-        let (mut reply, join) = Reply::new();
+        let (mut reply, join) = Reply::new(self.remote().thread());
         let job = |make: M| {
             Job::Task(Box::new(move |core| {
                 let future = reply.or_answer(make);
@@ -123,7 +123,7 @@ impl Handle {
         F: FnOnce(&mut World) -> R + Send + 'static,
         R: Send + 'static,
     {
-        let (mut reply, join) = Reply::new();
+        let (mut reply, join) = Reply::new(self.remote().thread());
         let job = |f: F| Job::World(Box::new(move |world| reply.answer_with(|| f(world))));
         self.remote().push(f, job).map_err(RuntimeGone)?;
         Ok(join)

@@ -7,6 +7,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread::{self, ThreadId},
 };
 
 use bevy_ecs::world::World;
@@ -30,6 +31,8 @@ pub(crate) enum Job {
 /// One runtime's link to other threads, shared by all its handles. It outlives the runtime.
 pub(crate) struct Remote {
     runtime: RuntimeId,
+    /// Where the runtime runs.
+    thread: ThreadId,
     /// The runtime takes no job any more. Written under the lock of `jobs`.
     closed: AtomicBool,
     jobs: Mutex<VecDeque<Job>>,
@@ -45,6 +48,7 @@ impl Remote {
     pub(crate) fn new(runtime: RuntimeId) -> Self {
         Self {
             runtime,
+            thread: thread::current().id(),
             closed: AtomicBool::new(false),
             jobs: Mutex::default(),
             unbound: Mutex::default(),
@@ -56,6 +60,11 @@ impl Remote {
     fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
         // Nothing panics under the lock: a push and a pop are all that happens there.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread that made the runtime, and that alone runs it.
+    pub(super) fn thread(&self) -> ThreadId {
+        self.thread
     }
 
     pub(crate) fn is_closed(&self) -> bool {
