@@ -82,6 +82,45 @@ impl Subscriber for Collector {
     fn event(&self, _: &Event<'_>) {}
 }
 
+/// Panics where it is told to.
+struct Panics(&'static str);
+
+impl Panics {
+    fn at(&self, place: &str) {
+        assert!(self.0 != place, "a collector that panics");
+    }
+}
+
+impl Subscriber for Panics {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "onbeat" && metadata.name() == "task"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        self.at("new_span");
+        Id::from_u64(1)
+    }
+
+    fn enter(&self, _: &Id) {
+        self.at("enter");
+    }
+
+    fn exit(&self, _: &Id) {
+        self.at("exit");
+    }
+
+    fn try_close(&self, _: Id) -> bool {
+        self.at("close");
+        true
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+}
+
 /// Runs `f` on a runtime, and gives what was seen of it.
 fn collected(f: impl AsyncFnOnce(&Collector)) -> Collector {
     let _guard = watchdog(LIMIT_SECONDS);
@@ -150,5 +189,29 @@ fn each_tick_is_a_span_around_the_polls_in_it() {
     for number in [1, 2] {
         let lines = collector.of(&format!("tick number={number}"));
         assert_eq!(lines[1..], ["enter", "exit", "close"]);
+    }
+}
+
+#[test]
+fn a_collector_that_panics_keeps_no_task_from_its_polls() {
+    for place in ["new_span", "enter", "exit", "close"] {
+        let _guard = watchdog(LIMIT_SECONDS);
+        tracing::subscriber::with_default(Panics(place), || {
+            let mut world = World::new();
+            let mut rt = Runtime::new(&mut world);
+            let sum = rt.block_on(async {
+                let failing = spawn(async { panic!("out of cheese") });
+                let three = spawn(async {
+                    yield_now().await;
+                    3
+                });
+                let failed: Result<(), _> = failing.join().await;
+                assert_eq!(failed.unwrap_err().panic_message(), Some("out of cheese"));
+                three.await + 4
+            });
+            assert_eq!(sum, 7, "{place}");
+            assert_eq!(rt.stats().task_panics, 1, "{place}");
+            assert!(rt.stats().forgotten_payloads >= 3, "{place}");
+        });
     }
 }

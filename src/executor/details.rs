@@ -12,6 +12,9 @@ use std::{
 };
 
 #[cfg(feature = "tracing")]
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+#[cfg(feature = "tracing")]
 use super::spans;
 use super::{
     Executor,
@@ -149,7 +152,8 @@ impl Executor {
     }
 
     /// Calls `poll` in the span of the task in slot `index`. A collector's code runs, so the span is taken
-    /// out of its row meanwhile; it goes back if the task is still there.
+    /// out of its row meanwhile; it goes back if the task is still there. Where that code panics the task is
+    /// polled all the same: it would stand at the head of its queue for ever.
     #[cfg(feature = "tracing")]
     fn in_span(&self, index: SlotIndex, serial: u64, poll: impl FnOnce()) {
         let Some(slot) = self.table.get(index).filter(|_| serial != 0) else {
@@ -158,16 +162,29 @@ impl Executor {
         let (span, name) = self.details.row(index, |row| {
             if row.serial == serial { (row.span.take(), row.name.clone()) } else { (None, None) }
         });
-        let span = span.unwrap_or_else(|| {
+        let mut span = span;
+        if span.is_none() {
             let name = name.as_deref().unwrap_or(slot.cell.name());
-            spans::task((self.serial(), serial), name, slot.spawned_at.get())
-        });
-        span.in_scope(poll);
+            let of_task = (self.serial(), serial);
+            self.guarded(|| span = Some(spans::task(of_task, name, slot.spawned_at.get())));
+        }
+        let mut entered = None;
+        self.guarded(|| entered = span.as_ref().map(spans::Span::enter));
+        let polled = catch_unwind(AssertUnwindSafe(poll));
+        self.guarded(|| drop(entered));
+        if let Err(payload) = polled {
+            self.guarded(|| drop(span));
+            resume_unwind(payload);
+        }
         let lives = slot.serial.get() == serial && slot.cell.stage() == Stage::Future;
         let left = self.details.row(index, |row| {
-            if lives && row.serial == serial { row.span.replace(span) } else { Some(span) }
+            if lives && row.serial == serial {
+                std::mem::replace(&mut row.span, span)
+            } else {
+                span
+            }
         });
-        drop(left);
+        self.guarded(|| drop(left));
     }
 
     /// Closes the span of a task that ended while it was not polled.
