@@ -478,10 +478,53 @@ impl std::error::Error for JoinError {}
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::pending,
+        panic::{AssertUnwindSafe, catch_unwind},
+        rc::Rc,
+    };
+
     use bevy_ecs::world::World;
 
     use super::*;
-    use crate::{Runtime, yield_now};
+    use crate::{Runtime, executor::key::SLOTS_MAX, yield_now};
+
+    /// The message of the panic that `f` ends with.
+    fn refused<R>(f: impl FnOnce() -> R) -> String {
+        let payload = catch_unwind(AssertUnwindSafe(|| drop(f()))).expect_err("it is refused");
+        payload.downcast_ref::<&str>().expect("a message").to_string()
+    }
+
+    #[test]
+    fn a_runtime_that_has_as_many_tasks_as_it_may_refuses_more_by_name() {
+        const REFUSED: &str = "a runtime holds at most 16,777,215 tasks, and has them all";
+        let mut world = World::new();
+        let mut rt = Runtime::builder(&mut world).slab_bounded::<64>(4).build();
+        let held = Rc::new(());
+        let mut tasks = rt.block_on(async {
+            // The runtime itself has one slot, and the root future another.
+            let tasks: Vec<_> = (2..SLOTS_MAX).map(|_| spawn_boxed(pending::<()>())).collect();
+            for spawn in [spawn_boxed, spawn, spawn_slab] {
+                let kept = held.clone();
+                let future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move { drop(kept) });
+                assert_eq!(refused(|| spawn(future)), REFUSED);
+            }
+            assert_eq!(Rc::strong_count(&held), 1, "what is refused is dropped");
+            assert_eq!(refused(claim_slab), REFUSED);
+            assert!(try_claim_slab().is_none());
+            yield_now().await;
+            tasks
+        });
+        drop(rt.handle().spawn_with(pending::<()>).unwrap());
+        rt.tick().unwrap();
+        assert_eq!(rt.task_count(), SLOTS_MAX as usize - 1, "the place of the root future too");
+        assert_eq!(refused(|| rt.block_on(async {})), REFUSED);
+        tasks.pop().expect("there are some").abort();
+        rt.tick().unwrap();
+        assert_eq!(rt.block_on(async { 7 }), 7, "it goes on when one has ended");
+        tasks.clear();
+        drop(rt);
+    }
 
     #[test]
     fn the_first_reason_for_which_a_task_was_ended_reaches_its_handle() {
@@ -490,7 +533,7 @@ mod tests {
             let end = |task: &JoinHandle<()>, reason| {
                 context::current("end", |core| core.executor.abort(task.task, reason));
             };
-            let [prompt, later] = [0; 2].map(|_| spawn_boxed(std::future::pending::<()>()));
+            let [prompt, later] = [0; 2].map(|_| spawn_boxed(pending::<()>()));
             end(&prompt, CancelReason::RuntimeGone);
             end(&prompt, CancelReason::Aborted);
             end(&later, CancelReason::Aborted);
@@ -508,7 +551,7 @@ mod tests {
         let mut world = World::new();
         Runtime::new(&mut world).block_on(async {
             for reason in [CancelReason::RuntimeGone, CancelReason::Aborted] {
-                let task = spawn_boxed(std::future::pending::<()>());
+                let task = spawn_boxed(pending::<()>());
                 let key = task.id();
                 context::current("end", |core| core.executor.abort(task.task, reason));
                 let Err(JoinError::Cancelled(found)) = task.join().await else {
