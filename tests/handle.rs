@@ -392,3 +392,34 @@ fn waiting_where_it_would_be_for_ever_is_refused_by_name() {
         });
     });
 }
+
+/// Says so when it is dropped, and panics.
+struct Bomb(mpsc::Sender<Result<u32, ()>>);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        let lent = WorldCtx::try_current().map(|ctx| ctx.try_with_world(|_| 7));
+        self.0.send(lent.map_err(drop).and_then(|lent| lent.map_err(drop))).unwrap();
+        panic!("a result that panics when it is dropped");
+    }
+}
+
+#[test]
+fn a_result_that_nobody_waits_for_is_dropped_where_the_world_may_be_used_and_may_panic() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    let handle = rt.handle();
+    let (said, heard) = mpsc::channel();
+    let bomb = || {
+        let said = said.clone();
+        move || Bomb(said)
+    };
+    let (closure, task) = (bomb(), bomb());
+    drop(handle.run_with_world(move |_| closure()).unwrap());
+    drop(handle.spawn_with(move || async move { task() }).unwrap());
+    assert_eq!(rt.tick(), Ok(()));
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), [Ok(7), Ok(7)]);
+    let stats = rt.stats();
+    assert_eq!((stats.task_panics, stats.forgotten_payloads, rt.task_count()), (0, 2, 0));
+}

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     fmt,
+    mem::needs_drop,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -43,10 +44,9 @@ impl<T> Reply<T> {
         (Self(Some(shared.clone())), RemoteJoin { shared })
     }
 
-    fn answer(&mut self, result: Result<T, JoinError>) {
-        let Some(shared) = self.0.take() else {
-            return;
-        };
+    /// Returns what holds the answer, also when nobody waits for it any more.
+    fn answer(&mut self, result: Result<T, JoinError>) -> Option<Arc<Shared<T>>> {
+        let shared = self.0.take()?;
         let before = std::mem::replace(&mut *shared.lock(), State::Done(result));
         if let State::Waiting(Some(waker)) = before
             && let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
@@ -54,8 +54,7 @@ impl<T> Reply<T> {
             // The panic of a waker is nobody's here, and its payload may panic when it is dropped.
             std::mem::forget(payload);
         }
-        // An answer that nobody waits for is dropped here.
-        drop(shared);
+        Some(shared)
     }
 
     /// Calls `f`. If it panics, the answer has the message, and the panic goes on.
@@ -63,16 +62,29 @@ impl<T> Reply<T> {
         match catch_unwind(AssertUnwindSafe(f)) {
             Ok(result) => result,
             Err(payload) => {
-                self.answer(Err(JoinError::Panicked(Box::new(message(&*payload)))));
+                drop(self.answer(Err(JoinError::Panicked(Box::new(message(&*payload))))));
                 resume_unwind(payload);
             }
         }
     }
+}
 
+impl<T: 'static> Reply<T> {
     /// Answers what `f` gives, or its panic.
     pub(super) fn answer_with(&mut self, f: impl FnOnce() -> T) {
         let value = self.or_answer(f);
-        self.answer(Ok(value));
+        self.give(value);
+    }
+
+    /// Answers `value`. If nobody waits for it the reaper drops it, where the World may be used, and where
+    /// the panic of a destructor is nobody's.
+    fn give(&mut self, value: T) {
+        let answered = self.answer(Ok(value));
+        if needs_drop::<T>()
+            && let Some(answered) = answered
+        {
+            context::try_current(|core| core.executor.leave(Box::new(answered)));
+        }
     }
 }
 
@@ -85,7 +97,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
 
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
-        self.answer(Err(JoinError::Cancelled(CancelReason::RuntimeGone)));
+        drop(self.answer(Err(JoinError::Cancelled(CancelReason::RuntimeGone))));
     }
 }
 
@@ -104,7 +116,10 @@ impl<F: Future> Replying<F> {
     }
 }
 
-impl<F: Future> Future for Replying<F> {
+impl<F: Future> Future for Replying<F>
+where
+    F::Output: 'static,
+{
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -112,7 +127,7 @@ impl<F: Future> Future for Replying<F> {
         match this.reply.or_answer(|| this.future.poll(cx)) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(output) => {
-                this.reply.answer(Ok(output));
+                this.reply.give(output);
                 Poll::Ready(())
             }
         }
@@ -127,7 +142,8 @@ impl<F: Future> Future for Replying<F> {
 ///
 /// # Cancellation
 ///
-/// Dropping it changes nothing for what was asked; the result is dropped on the runtime's thread.
+/// Dropping it changes nothing for what was asked; a result that comes later is dropped on the runtime's thread,
+/// where the World may be used.
 ///
 /// ```
 /// use bevy_ecs::world::World;
