@@ -247,7 +247,7 @@ fn a_send_that_is_dropped_has_sent_nothing() {
 }
 
 #[test]
-fn send_rechecks_after_registering() {
+fn a_send_that_waits_is_woken_when_there_is_room() {
     let (sender, receiver) = channel(2);
     sender.try_send(1).unwrap();
     sender.try_send(2).unwrap();

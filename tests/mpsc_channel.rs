@@ -135,7 +135,7 @@ fn a_forgotten_send_keeps_one_place_and_no_more() {
 }
 
 #[test]
-fn send_rechecks_after_registering() {
+fn a_send_that_waits_is_woken_when_there_is_room() {
     let (sender, mut receiver) = channel(2);
     sender.try_send(1).unwrap();
     sender.try_send(2).unwrap();

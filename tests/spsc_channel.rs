@@ -62,7 +62,7 @@ fn many_are_received_up_to_the_number_that_was_asked_for() {
 }
 
 #[test]
-fn send_rechecks_after_registering() {
+fn a_send_that_waits_is_woken_when_there_is_room() {
     let (mut sender, mut receiver) = channel(2);
     sender.try_send(1).unwrap();
     sender.try_send(2).unwrap();

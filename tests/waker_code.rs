@@ -356,3 +356,71 @@ channels! {
     mpsc_bytes an_mpsc_byte_channel 64, &[7; 32];
     spsc_bytes an_spsc_byte_channel 64, &[7; 32];
 }
+
+/// Polls `future` with a waker whose clone does `act`: after the look that found nothing, and before who waits
+/// is registered. Nobody would wake it for that.
+#[track_caller]
+fn is_seen<F: Future>(act: impl FnOnce() + 'static, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let waker = hooked(1);
+    let mut act = Some(act);
+    HOOK.set(Some(Box::new(move || _ = act.take().map(|act| act()))));
+    let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(HOOK.take().is_some() && !FAILED.get() && CALLS.take() > 0, "the hook ran");
+    match polled {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("what happened as the waker was stored is not seen"),
+    }
+}
+
+macro_rules! channels_recheck {
+    ($($module:ident $send:ident $recv:ident $value:expr, $sent:expr;)*) => {
+        #[test]
+        fn send_rechecks_after_registering() {
+            $($send();)*
+        }
+
+        #[test]
+        fn recv_rechecks_after_registering() {
+            $($recv();)*
+        }
+    $(
+        fn $send() {
+            #[allow(unused_mut, reason = "some channels are used through `&`")]
+            let (mut sender, mut receiver) = channel::$module::channel($value);
+            while sender.try_send($sent).is_ok() {}
+            let receiver = Rc::new(RefCell::new(receiver));
+            let other = receiver.clone();
+            let drain = move || while other.borrow_mut().try_recv().is_ok() {};
+            assert!(is_seen(drain, sender.send($sent)).is_ok());
+            assert!(receiver.borrow_mut().try_recv().is_ok());
+        }
+
+        fn $recv() {
+            #[allow(unused_mut, reason = "some channels are used through `&`")]
+            let (sender, mut receiver) = channel::$module::channel($value);
+            let sender = Rc::new(RefCell::new(sender));
+            let other = sender.clone();
+            let send = move || _ = other.borrow_mut().try_send($sent);
+            assert!(is_seen(send, receiver.recv()).is_some());
+        }
+    )*};
+}
+
+channels_recheck! {
+    local local_send local_recv 2, 7;
+    mpsc mpsc_send mpsc_recv 2, 7;
+    spsc spsc_send spsc_recv 2, 7;
+    mpsc_bytes mpsc_bytes_send mpsc_bytes_recv 64, &[7; 32];
+    spsc_bytes spsc_bytes_send spsc_bytes_recv 64, &[7; 32];
+}
+
+#[test]
+fn those_who_wait_for_the_end_recheck_after_registering() {
+    let mut world = World::new();
+    let rt = Runtime::new(&mut world);
+    let (token, shutdown) = (CancellationToken::new(), rt.shutdown_handle());
+    let (cancelled, signal) = (token.cancelled(), shutdown.signal());
+    is_seen(move || token.cancel(), cancelled);
+    is_seen(move || shutdown.shutdown(), signal);
+}
