@@ -53,7 +53,9 @@ pub enum Idle {
     /// milliseconds with a spin for the rest. What is due within a microsecond is not slept for.
     Park,
     /// As `Park`, but wakes early for what has a time and spins until then. How much earlier adapts to
-    /// how late the operating system wakes the thread, up to 500 us.
+    /// how late the operating system wakes the thread, up to 500 us. While that is more than the whole wait,
+    /// as it may be at thousands of ticks a second, one wait in 1,024 is slept through for its first quarter,
+    /// to see whether the system is still so late.
     ParkThenSpin,
 }
 
@@ -63,19 +65,44 @@ pub enum Idle {
 /// A step up or down for each wake finds the median, however late the wake: a machine that now and then
 /// holds the thread up for milliseconds does not make it spin for as long. Twice the median is more than
 /// all but the wakes that were held up, and costs the processor as much time as the median.
+///
+/// A thread that never parks measures nothing, and one bad second would have it spin for ever where waits are
+/// short. So a wait now and then is a *probe*, parked for a part that leaves room for a late wake.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Margin {
     median_ns: u64,
+    /// Waits since the last one that was parked in.
+    spun: u32,
 }
 
 impl Margin {
     const MAX_NS: u64 = 500_000;
     /// What wakes on a machine that is always in time differ by.
     const LEAST_NS: u64 = 10_000;
+    /// After so many waits that were spun through comes a probe: what a tick in a thousand risks.
+    const PROBE_EVERY: u32 = 1_024;
+    /// A probe parks for this part of the wait.
+    const PROBE_PART: u64 = 4;
 
     /// How long it is.
     fn ns(self) -> u64 {
         2 * self.median_ns + Self::LEAST_NS
+    }
+
+    /// For how long to park when so much is left; `None`: the rest is spun through. `begins`: this is all
+    /// that the wait had.
+    fn park_ns(&mut self, left_ns: u64, begins: bool) -> Option<u64> {
+        if left_ns > self.ns() {
+            self.spun = 0;
+            return Some(left_ns - self.ns());
+        }
+        self.spun += u32::from(begins);
+        // A shorter wait would say nothing of a thread that really slept.
+        let probes = begins && self.spun > Self::PROBE_EVERY && left_ns > Self::LEAST_NS;
+        probes.then(|| {
+            self.spun = 0;
+            left_ns / Self::PROBE_PART
+        })
     }
 
     /// The operating system woke the thread so much late.
@@ -92,7 +119,7 @@ impl Margin {
 impl Default for Margin {
     /// Between the few microseconds of a machine of its own and the fifty of a virtual one.
     fn default() -> Self {
-        Self { median_ns: 25_000 }
+        Self { median_ns: 25_000, spun: 0 }
     }
 }
 
@@ -119,7 +146,7 @@ impl FrameLoop {
     /// turn.
     #[inline(never)]
     pub(super) fn wait_for_time(&mut self, core: &Core) -> Result<Due, Box<Failure>> {
-        let mut happened = false;
+        let (mut happened, mut begins) = (false, true);
         self.looked = false;
         loop {
             let now_ns = core.clock.precise_ns();
@@ -151,7 +178,8 @@ impl FrameLoop {
                 let next = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
                 next.map(|next_ns| next_ns.saturating_sub(now_ns))
             };
-            happened = self.pause(core, polled.may_park, left_ns)?;
+            happened = self.pause(core, polled.may_park, left_ns, begins)?;
+            begins = false;
             if let Some(time) = core.clock.virtual_time() {
                 self.step_time(core, time);
             }
@@ -223,12 +251,14 @@ impl FrameLoop {
     }
 
     /// Lets the time pass until something may have happened, at most for `left_ns`. True: something did.
-    /// What happens outside holds virtual time still: no time ends that wait.
+    /// What happens outside holds virtual time still: no time ends that wait. `begins`: nothing of the wait
+    /// has passed.
     fn pause(
         &mut self,
         core: &Core,
         may_park: bool,
         left_ns: Option<u64>,
+        begins: bool,
     ) -> Result<bool, TickError> {
         if left_ns.is_some_and(|left_ns| left_ns <= APPROACH_NS) {
             std::hint::spin_loop();
@@ -241,9 +271,10 @@ impl FrameLoop {
                 std::thread::yield_now();
                 self.spin(core)
             }
-            (Idle::ParkThenSpin, Some(left_ns)) if left_ns <= self.margin.ns() => self.spin(core),
             (Idle::ParkThenSpin, Some(left_ns)) => {
-                let parked_ns = left_ns - self.margin.ns();
+                let Some(parked_ns) = self.margin.park_ns(left_ns, begins) else {
+                    return self.spin(core);
+                };
                 let now_ns = core.clock.real_ns();
                 let happened = self.park(core, Some(parked_ns))?;
                 let late_ns = core.clock.real_ns().checked_sub(now_ns + parked_ns);
@@ -309,6 +340,37 @@ mod tests {
     fn wakes_that_were_held_up_hardly_move_a_margin() {
         let held_up = |number: u64| if number.is_multiple_of(5) { 9_000_000 } else { 50_000 };
         assert!((104_000..120_000).contains(&margin_after(held_up)));
+    }
+
+    /// How many of so many waits of 100 us are parked in, and the margin after them, from the longest on. The
+    /// thread wakes so much late.
+    fn parks_in_short_waits(waits: u64, late_ns: u64) -> (u64, u64) {
+        let mut margin = Margin::default();
+        (0..20_000).for_each(|_| margin.adapt(u64::MAX));
+        let mut parks = 0;
+        for _ in 0..waits {
+            if let Some(parked_ns) = margin.park_ns(100_000, true) {
+                assert!(parked_ns <= 100_000 - late_ns, "a probe leaves room for a late wake");
+                margin.adapt(late_ns);
+                parks += 1;
+            }
+            assert_eq!(margin.park_ns(margin.ns(), false), None, "what is left is spun through");
+        }
+        (parks, margin.ns())
+    }
+
+    #[test]
+    fn a_margin_longer_than_every_wait_shrinks_when_wakes_are_in_time() {
+        let (parks, margin_ns) = parks_in_short_waits(200_000, 5_000);
+        assert!(parks > 50_000, "{parks}");
+        assert!((15_000..25_000).contains(&margin_ns), "{margin_ns}");
+    }
+
+    #[test]
+    fn where_wakes_are_too_late_for_a_wait_one_in_a_thousand_is_parked_in() {
+        let (parks, margin_ns) = parks_in_short_waits(400_000, 60_000);
+        assert!((385..=391).contains(&parks), "{parks}");
+        assert!((125_000..140_000).contains(&margin_ns), "{margin_ns}");
     }
 
     #[test]
