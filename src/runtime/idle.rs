@@ -11,8 +11,11 @@ use super::{
 };
 use crate::{context::Core, timer::wheel::IsDue};
 
-/// Entries of the wheel that are moved ahead each time before the thread waits.
-const WHEEL_MOVES: usize = 1_024;
+/// Entries of the wheel that are moved ahead between two looks at what happens outside.
+const WHEEL_MOVES: usize = 128;
+
+/// Nothing is moved in the wheel when a beat or a timer comes so soon: more than such a batch takes.
+const SOON_NS: u64 = 20_000;
 
 /// What lies nearer than this is waited for by reading the clock alone: a look at mio, or a sleep, might
 /// end after it.
@@ -123,6 +126,15 @@ impl Default for Margin {
     }
 }
 
+/// What a wait has to know of the timers.
+#[derive(Clone, Copy, Default, Debug)]
+struct NextTimer {
+    /// When to look at them again, at the latest.
+    at_ns: Option<u64>,
+    /// There is more to move in the wheel: the thread does not sleep before that is done.
+    moves: bool,
+}
+
 impl FrameLoop {
     /// Whether a tick begins at once, whatever the time.
     #[inline(always)]
@@ -154,7 +166,8 @@ impl FrameLoop {
                 core.counters.overruns.add(1);
             }
             let mut turn = happened || self.has_turn_work(core);
-            let timer_ns = if turn { None } else { Self::next_timer(core, now_ns) };
+            let timer = if turn { NextTimer::default() } else { self.next_timer(core, now_ns) };
+            let timer_ns = timer.at_ns;
             turn |= timer_ns.is_some_and(|timer_ns| timer_ns <= now_ns);
             let mut step_ns = self.next_step(core);
             // A step that is due asks for a tick, which the pacing may hold back.
@@ -178,7 +191,11 @@ impl FrameLoop {
                 let next = [timer_ns, step_ns, self.pacer.next_ns()].into_iter().flatten().min();
                 next.map(|next_ns| next_ns.saturating_sub(now_ns))
             };
-            happened = self.pause(core, polled.may_park, left_ns, begins)?;
+            happened = if timer.moves {
+                self.spin(core)?
+            } else {
+                self.pause(core, polled.may_park, left_ns, begins)?
+            };
             begins = false;
             if let Some(time) = core.clock.virtual_time() {
                 self.step_time(core, time);
@@ -213,23 +230,38 @@ impl FrameLoop {
     }
 
     /// When to look at the timers again: under the virtual clock, which jumps there, exactly when the
-    /// next is due.
-    pub(super) fn next_timer(core: &Core, now_ns: u64) -> Option<u64> {
-        let mut timers = core.timers.borrow_mut();
+    /// next is due. What can be moved in the wheel ahead of need is moved here, as long as there is time.
+    fn next_timer(&self, core: &Core, now_ns: u64) -> NextTimer {
         if core.clock.is_virtual() {
-            return timers.first_deadline();
+            return NextTimer { at_ns: Self::next_deadline(core), moves: false };
         }
-        timers.prepare(now_ns, WHEEL_MOVES);
-        match timers.next_deadline() {
-            // It may be the bound of a timer that has gone.
-            Some(next_ns) if next_ns <= now_ns => match timers.has_due(now_ns) {
-                IsDue::Yes => Some(next_ns),
-                IsDue::No => timers.next_deadline(),
-                // No turn, but no long wait either.
-                IsDue::Unknown => Some(now_ns + 1),
-            },
-            next_ns => next_ns,
+        let is_soon = |at_ns: Option<u64>| at_ns.is_some_and(|at_ns| at_ns < now_ns + SOON_NS);
+        let mut timers = core.timers.borrow_mut();
+        let mut at_ns = timers.next_deadline();
+        // It may be the bound of a timer that has gone.
+        let is_due = match at_ns.filter(|at_ns| *at_ns <= now_ns) {
+            Some(_) => timers.has_due(now_ns),
+            None => IsDue::No,
+        };
+        match is_due {
+            IsDue::Yes => return NextTimer { at_ns, moves: false },
+            // No turn, but no wait either.
+            IsDue::Unknown => at_ns = Some(now_ns + 1),
+            IsDue::No => at_ns = timers.next_deadline(),
         }
+        if is_soon(self.pacer.next_ns()) || (is_due == IsDue::No && is_soon(at_ns)) {
+            return NextTimer { at_ns, moves: is_due == IsDue::Unknown };
+        }
+        let done = timers.prepare(now_ns, WHEEL_MOVES);
+        if is_due == IsDue::No {
+            at_ns = timers.next_deadline();
+        }
+        NextTimer { at_ns, moves: !done || is_due == IsDue::Unknown }
+    }
+
+    /// When the first timer is due, exactly: where the virtual clock jumps.
+    pub(super) fn next_deadline(core: &Core) -> Option<u64> {
+        core.timers.borrow_mut().first_deadline()
     }
 
     /// Before the thread waits, pollers are asked, whether it then parks or not. The turn that begins if
@@ -317,7 +349,12 @@ impl FrameLoop {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::net::UnixStream, thread};
+
+    use bevy_ecs::world::World;
+
     use super::*;
+    use crate::{Runtime, ShutdownSignal, net, precise_now, sleep_until, spawn_boxed};
 
     /// The margin after 20,000 wakes, each as late as `late_ns` says of its number.
     fn margin_after(late_ns: impl Fn(u64) -> u64) -> u64 {
@@ -371,6 +408,39 @@ mod tests {
         let (parks, margin_ns) = parks_in_short_waits(400_000, 60_000);
         assert!((385..=391).contains(&parks), "{parks}");
         assert!((125_000..140_000).contains(&margin_ns), "{margin_ns}");
+    }
+
+    /// Timers nanoseconds to seconds apart in one slot of the wheel, in no order, and a socket that hears
+    /// nothing. Another thread ends the first sleep.
+    #[test]
+    fn a_thread_looks_outside_while_it_moves_timers_ahead_and_sleeps_when_that_is_done() {
+        const TIMERS: u64 = 20_000;
+        let mut world = World::new();
+        let mut rt = Runtime::new(&mut world);
+        let (own, _peer) = UnixStream::pair().unwrap();
+        let (counters, stop) = (rt.core.get().counters.clone(), rt.shutdown_handle());
+        let other = thread::spawn(move || {
+            while counters.parks.get() == 0 {
+                thread::yield_now();
+            }
+            stop.shutdown();
+        });
+        rt.block_on(async {
+            let _stream = net::UnixStream::from_std(own).unwrap();
+            let first = precise_now() + Duration::from_secs(20);
+            for number in 0..TIMERS {
+                let after = Duration::from_nanos(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 31);
+                drop(spawn_boxed(sleep_until(first + after)));
+            }
+            ShutdownSignal::current().await;
+        });
+        other.join().unwrap();
+        let core = rt.core.get();
+        let moved = core.timers.borrow().moved() as u64;
+        assert!(moved >= TIMERS, "{moved}");
+        core.timers.borrow_mut().prepare(core.clock.precise_ns(), usize::MAX);
+        assert_eq!(core.timers.borrow().moved() as u64, moved, "nothing was left to be done");
+        assert!(core.reactor.looks() >= TIMERS / WHEEL_MOVES as u64, "{}", core.reactor.looks());
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl FrameLoop {
         if goal_ns <= now_ns {
             return false;
         }
-        let timer_ns = Self::next_timer(core, now_ns);
+        let timer_ns = Self::next_deadline(core);
         let beat_ns = self.pacer.next_ns().filter(|_| !self.pacer.never_waits());
         // A step that is due waits for a tick, which may be held back until time has gone on.
         let step_ns = self.next_step(core).filter(|step_ns| *step_ns > now_ns);
@@ -152,7 +152,7 @@ impl FrameLoop {
         if Self::waits_outside(core) || self.has_work(core) || self.poll_pollers(core)?.did > 0 {
             return Ok(Due::Tick);
         }
-        let timer_ns = Self::next_timer(core, time.now_ns());
+        let timer_ns = Self::next_deadline(core);
         let step_ns = self.stages.next_step_ns(|stage| core.looks.awaits(stage));
         match [timer_ns, step_ns].into_iter().flatten().min() {
             Some(next_ns) if time.jumps() => time.move_to(next_ns),

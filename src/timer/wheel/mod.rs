@@ -235,12 +235,19 @@ impl<T> Wheel<T> {
     }
 
     /// As `advance`, for a wait: also moves what starts too late to be moved yet. It is done while the
-    /// thread has time, and makes `next_deadline` tighter.
-    pub(crate) fn prepare(&mut self, now_ns: u64, budget: usize) {
-        self.move_on(now_ns, budget, |_| u64::MAX);
+    /// thread has time, and makes `next_deadline` tighter. False: there may be more to move.
+    pub(crate) fn prepare(&mut self, now_ns: u64, budget: usize) -> bool {
+        self.move_on(now_ns, budget, |_| u64::MAX) > 0
     }
 
-    fn move_on(&mut self, now_ns: u64, budget: usize, horizon_ns: impl Fn(u64) -> u64) {
+    /// How many entries have been moved to another list or to the heap.
+    #[cfg(test)]
+    pub(crate) fn moved(&self) -> usize {
+        self.work.moved
+    }
+
+    /// Returns what is left of the budget.
+    fn move_on(&mut self, now_ns: u64, budget: usize, horizon_ns: impl Fn(u64) -> u64) -> usize {
         self.count_look();
         self.settle();
         self.left = budget;
@@ -249,6 +256,7 @@ impl<T> Wheel<T> {
         self.follow(now_ns);
         self.attend_ns = if left == 0 { now_ns } else { tick_end(now_ns) };
         self.left = budget;
+        left
     }
 
     /// Takes out the first timer in the order (deadline, registration) that is due and was
