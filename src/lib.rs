@@ -69,7 +69,7 @@
 //!    then rounds, until only what is behind the mark is ready or the budget (`tasks_per_cycle` polls) is
 //!    spent. What the budget cuts off comes first in the next turn;
 //! 4. **timers** registered before this turn and due at the frozen time, in the order of (deadline,
-//!    registration), 256 of them at most, the others in the next turn; then rounds, with as many polls as
+//!    registration), 64 of them at most, the others in the next turn; then rounds, with as many polls as
 //!    timers fired if the budget has fewer left;
 //! 5. **each stage** in order: the loop looks at what is awaited here ([`WorldCtx::at`],
 //!    [`WorldCtx::until`], messages, changes) and polls those whom that woke, whatever the budget; then

@@ -16,7 +16,7 @@ use onbeat::{
 };
 
 /// What one turn fires at most.
-const TIMERS_A_TURN: u64 = 256;
+const TIMERS_A_TURN: u64 = 64;
 const MILLI: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 

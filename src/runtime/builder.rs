@@ -44,7 +44,8 @@ const TASKS_MAX: usize = (1 << 24) - 1;
 const EVENTS_MAX: usize = 1 << 20;
 const TOKENS_MAX: usize = 1 << 24;
 const FOREIGN_WAKES: usize = 4_096;
-const TIMERS: u64 = 256;
+/// Each wakes a task whose memory nobody has touched for a while: 0.4 to 0.9 us with its poll.
+const TIMERS: u64 = 64;
 
 /// The options of a runtime, and what makes it.
 ///

@@ -37,8 +37,8 @@ use crate::{
 
 /// mio is looked at after so much time, however many tasks are ready.
 const EVENT_INTERVAL_NS: u64 = 10_000;
-/// Entries of the wheel that one turn moves ahead of need.
-const WHEEL_MOVES: usize = 256;
+/// Entries of the wheel that one turn moves ahead of need; as many more where it comes late to a slot.
+const WHEEL_MOVES: usize = 128;
 
 /// The loop: its stages, its budgets, and what it remembers from tick to tick. It does not own the
 /// World; a tick borrows it.

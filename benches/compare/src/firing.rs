@@ -1,6 +1,6 @@
 //! 100,000 timers due at once, wheel to wheel: what one costs, and how long the longest turn is.
 //!
-//! A turn takes out 256 timers at most, as a turn of the loop does, where the structure lets its user say so.
+//! A turn takes out 64 timers at most, as a turn of the loop does, where the structure lets its user say so.
 
 use std::hint::black_box;
 use std::mem::forget;
@@ -11,8 +11,10 @@ use hierarchical_hash_wheel_timer::wheels::Skip;
 use crate::question::{Contender, Question, Reach, Role, Unit};
 use crate::wheels::{Hashed, Nexus, Onbeat, Random, Timers, Tree};
 
-/// Timers that a turn takes out, and entries that it moves ahead, at most.
-const TURN: usize = 256;
+/// Timers that a turn takes out at most.
+const TURN: usize = 64;
+/// Entries that a turn of onbeat's moves ahead at most.
+const MOVES: usize = 128;
 const DUE_AT_ONCE: usize = 100_000;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Turns in time begin so long before the first deadline, a microsecond apart.
@@ -115,7 +117,7 @@ impl Fires for Onbeat {
             black_box(timer);
             fired += 1;
         }
-        self.0.advance(now_ns, TURN);
+        self.0.advance(now_ns, MOVES);
         fired
     }
 }

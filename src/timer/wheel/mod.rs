@@ -68,7 +68,7 @@ const NOBODY: u32 = u32::MAX;
 /// The slot of a level that has nothing moved ahead.
 const NO_SLOT: u8 = u8::MAX;
 /// What may be given out before the first `advance`.
-const FIRST_BUDGET: usize = 256;
+const FIRST_BUDGET: usize = 128;
 
 /// The first registration number.
 const FIRST_SERIAL: NonZeroU64 = NonZeroU64::MIN;
