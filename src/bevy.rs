@@ -40,8 +40,8 @@
 //! and then runs until a message of [`AppExit`] is there at the end of a frame. Its code is what `App::run`
 //! returns. `App::update` is never called. A frame is a tick of [the loop](crate#the-tick):
 //!
-//! - its stages are the labels of [`MainScheduleOrder`], in the first tick those of startup before them.
-//!   Each is taken out of `Schedules` when the runner begins, so from then on systems cannot be added to it,
+//! - its stages are the labels of [`MainScheduleOrder`], in the first tick those of startup before them; a
+//!   label may be among both, as that of bevy's states is. Each is taken out of `Schedules` when the runner begins, so from then on systems cannot be added to it,
 //!   nor can `World::run_schedule` run it, nor does a change to `MainScheduleOrder` matter. What those run,
 //!   such as `FixedUpdate` and the schedules of states, stays in `Schedules`;
 //! - every schedule is run by this thread, one system after the other;

@@ -182,6 +182,28 @@ fn the_labels_run_in_the_order_of_the_app_and_startup_runs_once() {
 }
 
 #[test]
+fn a_label_of_startup_and_of_every_frame_runs_in_both() {
+    // As bevy's states have it.
+    let plugin = on_beat().task(|| async {
+        for _ in 0..2 {
+            WorldCtx::current().next(Between).await;
+            log("task");
+        }
+    });
+    let ran = run_with(plugin, 3, |app| {
+        let mut order = app.world_mut().resource_mut::<MainScheduleOrder>();
+        order.insert_after(PreUpdate, Between);
+        order.insert_startup_before(PreStartup, Between);
+        app.add_systems(Between, numbered("between"))
+            .add_systems(Startup, || log("startup"))
+            .add_systems(Update, || log("update"));
+    });
+    let first = ["between 1", "startup", "between 1", "update"];
+    let later = ["task", "between 2", "update", "task", "between 3", "update"];
+    assert_eq!(ran, [&first[..], &later].concat());
+}
+
+#[test]
 fn the_first_error_is_the_code_of_the_exit() {
     let _guard = watchdog(LIMIT_SECONDS);
     let exit = App::new()

@@ -9,7 +9,10 @@ use bevy_ecs::{
     schedule::{InternedScheduleLabel, ScheduleLabel},
 };
 use common::{Bell, LIMIT_SECONDS, log, logged, tick_number, watchdog};
-use onbeat::{Runtime, Tick, TickRequest, TickStats, WorldCtx, sleep, spawn_boxed, yield_now};
+use onbeat::{
+    ClockMode, Pacing, Runtime, Tick, TickRequest, TickStats, WorldCtx, sleep, spawn_boxed,
+    yield_now,
+};
 
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
 struct First;
@@ -41,6 +44,41 @@ fn stages_run_in_the_order_in_which_they_were_named() {
     rt.tick().unwrap();
     rt.tick().unwrap();
     assert_eq!(logged(), ["first", "second", "first", "second"]);
+}
+
+#[test]
+fn a_stage_that_is_named_twice_runs_in_both_places_and_is_awaited_before_each() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let stages = [First.intern(), Second.intern(), First.intern()];
+    let mut rt = Runtime::builder(&mut world).stages(stages).build();
+    rt.schedule(First).add_systems(|| log("first"));
+    rt.schedule(Second).add_systems(|| log("second"));
+    rt.block_on(async {
+        for _ in 0..2 {
+            WorldCtx::current().at(First).await;
+            log("task");
+        }
+    });
+    assert_eq!(logged(), ["task", "first", "second", "task", "first"]);
+    rt.tick().unwrap();
+    assert_eq!(logged(), ["first", "second", "first"]);
+}
+
+#[test]
+fn a_stage_of_fixed_steps_that_is_named_twice_runs_in_the_first_place() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world)
+        .stages([First.intern(), Second.intern(), First.intern()])
+        .fixed_step(First, Duration::from_millis(10), 8)
+        .clock(ClockMode::Virtual)
+        .pacing(Pacing::every(Duration::from_millis(20)))
+        .build();
+    rt.schedule(First).add_systems(|| log("step"));
+    rt.schedule(Second).add_systems(|| log("second"));
+    rt.block_on(async { WorldCtx::current().next_tick().await });
+    assert_eq!(logged(), ["second", "step", "step", "second"]);
 }
 
 #[test]

@@ -116,6 +116,9 @@ impl<'w> RuntimeBuilder<'w> {
     /// The stages of a tick, in order, in place of the one stage [`Tick`]. A schedule that the World's
     /// `Schedules` has under one of these labels is taken over, and given back when the runtime goes.
     ///
+    /// A label that is named more than once runs in each of its places, unless it has fixed steps
+    /// ([`fixed_step`](Self::fixed_step)): then it runs in the first.
+    ///
     /// ```
     /// use bevy_ecs::{prelude::*, schedule::ScheduleLabel};
     /// use onbeat::Runtime;
@@ -421,8 +424,13 @@ impl<'w> RuntimeBuilder<'w> {
         })
     }
 
-    /// Puts the stages of fixed steps that are not among the others before them.
+    /// Puts the stages of fixed steps that are not among the others before them, and leaves each of those
+    /// that are in one place: steps are due once.
     fn name_fixed_steps(&mut self) {
+        for (label, _) in &self.fixed_steps {
+            let mut named = false;
+            self.stages.retain(|stage| stage != label || !std::mem::replace(&mut named, true));
+        }
         let labels = self.fixed_steps.iter().map(|(label, _)| *label);
         let mut stages: Vec<_> = labels.filter(|label| !self.stages.contains(label)).collect();
         stages.append(&mut self.stages);

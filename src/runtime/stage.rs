@@ -38,10 +38,13 @@ use crate::{
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Tick;
 
-/// The schedules, in the order in which a tick runs them.
+/// The stages, in the order in which a tick runs them, and their schedules.
 pub(super) struct Stages {
     schedules: Vec<Schedule>,
-    /// How many of them, from the first on, run in the first tick only.
+    /// By stage: where its schedule is. A label that is named more than once has one schedule, which runs in
+    /// each of its places.
+    order: Vec<usize>,
+    /// How many stages, from the first on, run in the first tick only.
     startup: usize,
     /// The first one that the next tick runs.
     first: usize,
@@ -77,10 +80,19 @@ impl Stages {
             schedule.set_executor(SingleThreadedExecutor::new());
             schedule
         };
-        let schedules = labels.iter().map(&mut take).collect();
+        let mut schedules: Vec<Schedule> = Vec::new();
+        let order = labels.iter().map(|label| {
+            let known = schedules.iter().position(|schedule| schedule.label() == *label);
+            known.unwrap_or_else(|| {
+                schedules.push(take(label));
+                schedules.len() - 1
+            })
+        });
+        let order = order.collect();
         let has_steps = steps.iter().any(Option::is_some);
         let _labels = StageLabels::new(world.id(), labels);
-        Self { schedules, startup, first: 0, steps, has_steps, empty: None, taken, _labels }
+        let first = 0;
+        Self { schedules, order, startup, first, steps, has_steps, empty: None, taken, _labels }
     }
 
     /// The stages of the tick that begins.
@@ -110,8 +122,9 @@ impl Stages {
         empty
     }
 
-    /// Gives the schedules that were taken over back to the World.
+    /// Gives the schedules that were taken over back to the World. No stage is left then.
     pub(super) fn give_back(&mut self, world: &mut World) {
+        self.order.clear();
         for label in std::mem::take(&mut self.taken) {
             if let Some(mut schedules) = world.get_resource_mut::<Schedules>()
                 && let Some(at) = self.schedules.iter().position(|own| own.label() == label)
@@ -123,11 +136,12 @@ impl Stages {
 
     /// All schedules that are left.
     pub(super) fn take(&mut self) -> Vec<Schedule> {
+        self.order.clear();
         std::mem::take(&mut self.schedules)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.schedules.len()
+        self.order.len()
     }
 
     /// Whether a tick runs any system at all.
@@ -188,7 +202,7 @@ impl Stages {
 
     /// Whether there is anything to run in this stage.
     pub(super) fn has_systems(&self, stage: usize) -> bool {
-        self.schedules[stage].systems_len() > 0
+        self.schedules[self.order[stage]].systems_len() > 0
     }
 
     /// Runs one stage. A panic comes back as an error, and the
@@ -199,7 +213,7 @@ impl Stages {
                 schedule.check_change_ticks(check);
             }
         }
-        let schedule = &mut self.schedules[stage];
+        let schedule = &mut self.schedules[self.order[stage]];
         let ran = catch_unwind(AssertUnwindSafe(|| schedule.run(world)));
         if ran.is_err() {
             schedule.set_executor(SingleThreadedExecutor::new());
