@@ -7,16 +7,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::{Context, Poll, Wake, Waker},
+    thread,
     time::Duration,
 };
 
 use bevy_ecs::{prelude::*, schedule::ScheduleLabel};
 use common::watchdog;
 use onbeat::{
-    CancelReason, CancellationToken, ClockMode, JoinError, JoinHandle, Runtime, Tick, event_time,
-    net::TcpListener, sleep, sleep_until, spawn_boxed,
+    CancelReason, CancellationToken, ClockMode, JoinError, JoinHandle, Runtime, ScheduleError,
+    Tick, WorldCtx, event_time, net::TcpListener, sleep, sleep_until, spawn_boxed,
 };
 
 const LIMIT_SECONDS: u64 = 30;
@@ -161,6 +162,45 @@ fn a_sleep_reset_in_another_runtime_still_wakes_its_task() {
         .await;
     });
 }
+
+#[test]
+fn a_runtime_that_its_thread_keeps_is_dropped_with_the_thread() {
+    thread_local! {
+        static KEPT: RefCell<Option<Runtime<'static>>> = const { RefCell::new(None) };
+    }
+    /// Uses the World when it is dropped, and says that it was.
+    struct Last(mpsc::Sender<Result<(), ScheduleError>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let _ = self.0.send(WorldCtx::current().run_schedule(Tick));
+        }
+    }
+
+    let _guard = watchdog(LIMIT_SECONDS);
+    // What the thread keeps is dropped in an order that depends on which was used first.
+    for kept_first in [true, false] {
+        let (said, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            if kept_first {
+                KEPT.with_borrow(|_| ());
+            }
+            let mut rt = Runtime::owning(World::new());
+            rt.block_on(async {
+                let last = Last(said);
+                drop(spawn_boxed(async move {
+                    let _last = last;
+                    WorldCtx::current().event::<Never>().await;
+                }));
+            });
+            KEPT.with_borrow_mut(|kept| *kept = Some(rt));
+        });
+        thread.join().unwrap();
+        assert!(told.recv().expect("the task was dropped").is_err());
+    }
+}
+
+#[derive(Event, Clone)]
+struct Never;
 
 #[test]
 fn what_cannot_be_allocated_is_refused_before_anything_is() {

@@ -70,11 +70,13 @@ unsafe fn keep(
     let check = *unsafe { event.deref_mut::<CheckChangeTicks>() };
     let id = world.id();
     note_check(id, check.present_tick());
-    CHECKS.with_borrow_mut(|checks| {
+    // When the thread ends and has dropped the list, no stage runs any more.
+    let kept = CHECKS.try_with(|checks| {
+        let mut checks = checks.borrow_mut();
         checks.retain(|(world, _)| *world != id);
         checks.push((id, check));
     });
-    ANY.set(true);
+    ANY.set(kept.is_ok());
 }
 
 /// The check that came for the World of `id` since the last call. One load when none came.
@@ -82,12 +84,14 @@ pub(crate) fn take(id: WorldId) -> Option<CheckChangeTicks> {
     if !ANY.get() {
         return None;
     }
-    CHECKS.with_borrow_mut(|checks| {
+    let taken = CHECKS.try_with(|checks| {
+        let mut checks = checks.borrow_mut();
         let at = checks.iter().position(|(world, _)| *world == id)?;
         let (_, check) = checks.swap_remove(at);
         ANY.set(!checks.is_empty());
         Some(check)
-    })
+    });
+    taken.ok().flatten()
 }
 
 /// A World's tick in 64 bits before its 32 bits wrap for the first time: earlier ones lie below it.

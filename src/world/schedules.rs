@@ -19,8 +19,17 @@ use super::{
     lend,
 };
 
+/// Which labels are stages, in which World.
+type StageList = Vec<(WorldId, InternedScheduleLabel)>;
+
 thread_local! {
-    static STAGES: RefCell<Vec<(WorldId, InternedScheduleLabel)>> = const { RefCell::new(Vec::new()) };
+    static STAGES: RefCell<StageList> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `f` with the list of stages. `None`: the thread ends and has dropped it; a runtime that the thread
+/// keeps may still be there.
+fn with_stages<R>(f: impl FnOnce(&mut StageList) -> R) -> Option<R> {
+    STAGES.try_with(|stages| f(&mut stages.borrow_mut())).ok()
 }
 
 /// The labels that a runtime runs as its stages: while this lives, nobody else runs them.
@@ -33,14 +42,14 @@ pub(crate) struct StageLabels {
 
 impl StageLabels {
     pub(crate) fn new(world: WorldId, labels: &[InternedScheduleLabel]) -> Self {
-        STAGES.with_borrow_mut(|stages| stages.extend(labels.iter().map(|label| (world, *label))));
+        with_stages(|stages| stages.extend(labels.iter().map(|label| (world, *label))));
         Self { world, labels: labels.to_vec(), _not_send: PhantomData }
     }
 }
 
 impl Drop for StageLabels {
     fn drop(&mut self) {
-        STAGES.with_borrow_mut(|stages| {
+        with_stages(|stages| {
             for label in &self.labels {
                 if let Some(at) = stages.iter().rposition(|stage| *stage == (self.world, *label)) {
                     stages.swap_remove(at);
@@ -156,9 +165,9 @@ fn run_schedule(world: &mut World, label: InternedScheduleLabel) -> Result<(), S
 
 #[cold]
 fn why_not_there(world: &World, label: InternedScheduleLabel) -> ScheduleError {
-    let is_stage = |stages: &Vec<_>| stages.contains(&(world.id(), label));
+    let is_stage = with_stages(|stages| stages.contains(&(world.id(), label)));
     let is_out = |schedules: &Schedules| schedules.get_temporarily_removed().contains(&label);
-    if STAGES.with_borrow(is_stage) {
+    if is_stage == Some(true) {
         ScheduleError::Stage(label)
     } else if world.get_resource::<Schedules>().is_some_and(is_out) {
         ScheduleError::Running(label)
