@@ -88,6 +88,24 @@ fn block_on_panics_and_names_where_the_world_was_replaced() {
 }
 
 #[test]
+fn a_command_that_is_left_and_replaces_the_world_is_put_down_to_its_access() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = world();
+    let mut rt = Runtime::new(&mut world);
+    let mut line = 0;
+    let message = panic_message(|| {
+        rt.block_on(async {
+            WorldCtx::current().with_world(|world| {
+                world.commands().queue(|world: &mut World| swap(world, &mut World::new()));
+            });
+            line = line!() - 3;
+            std::future::pending::<()>().await;
+        });
+    });
+    assert!(message.contains(&format!("{}:{line}", file!())), "{message}");
+}
+
+#[test]
 fn a_replaced_world_stays_an_error_until_the_old_one_is_back() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = world();

@@ -113,7 +113,8 @@ impl Handle {
         Ok(join)
     }
 
-    /// Calls `f` with the World.
+    /// Calls `f` with the World. What `f` leaves in the World's command queue is applied before any task is
+    /// polled.
     ///
     /// # Errors
     ///

@@ -170,7 +170,7 @@ impl<'w> Runtime<'w> {
     }
 
     /// The World, between turns. Change its content, do not replace it: a tick on another World is an
-    /// error.
+    /// error. What is left in its command queue is applied in the next turn, before any task is polled.
     ///
     /// ```
     /// use bevy_ecs::prelude::*;
@@ -187,6 +187,7 @@ impl<'w> Runtime<'w> {
     #[track_caller]
     pub fn world_mut(&mut self) -> &mut World {
         self.given_out = Location::caller();
+        self.core.get().executor.ask_flush();
         self.world
             .as_mut()
             .expect("only `into_world`, which consumes the runtime, takes the World")

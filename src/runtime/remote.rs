@@ -24,6 +24,7 @@ pub(super) fn run(core: &Core, lent: &Lent<'_>) {
         };
         core.executor.run_closure(|| match job {
             Job::World(f) => {
+                core.executor.ask_flush();
                 // The World is there, and nobody has it: it was asked above whether it was replaced.
                 let _ = lent.with(f);
             }

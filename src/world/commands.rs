@@ -10,7 +10,8 @@ use bevy_ecs::{
 use super::{ctx::WorldCtx, error::AccessError, lend};
 
 impl WorldCtx {
-    /// Calls `f` with a queue of commands, and applies them when it returns.
+    /// Calls `f` with a queue of commands, and applies them when it returns; when it panics, before the next
+    /// poll.
     ///
     /// A command that fails, because its entity is gone for example, goes to the World's
     /// `FallbackErrorHandler`, as from a system. [`WorldCtx::entity`] gives such errors back instead.

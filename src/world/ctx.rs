@@ -273,13 +273,15 @@ impl WorldCtx {
     }
 
     /// Calls `condition` with the World before `stage`, once a tick, until it gives a value; resumes
-    /// with that value before the same `stage`. First asked as [`at`](Self::at) would resume.
+    /// with that value before the same `stage`. First asked as [`at`](Self::at) would resume. What
+    /// `condition` leaves in the World's command queue is applied when it returns.
     ///
     /// It does not keep a sleeping loop awake: the condition is asked in every tick that happens.
     ///
     /// # Panics
     ///
-    /// As [`at`](Self::at). A panic of `condition` is a panic of the task that waits.
+    /// As [`at`](Self::at). A panic of `condition`, or of a command that it left, is a panic of the task
+    /// that waits.
     ///
     /// ```
     /// use bevy_ecs::prelude::*;

@@ -162,9 +162,13 @@ impl Drop for Taken {
     }
 }
 
+/// The access panicked: half an update may stand, and commands may be left.
 #[cold]
 fn note_torn() {
-    context::try_current(|core| core.executor.note_torn());
+    context::try_current(|core| {
+        core.executor.note_torn();
+        core.executor.ask_flush();
+    });
 }
 
 /// Calls `f` with the World of `id` to read, if it is lent to this thread and nobody has it.
@@ -211,13 +215,15 @@ pub(crate) fn with_flushed_later<R>(
     with(id, f)
 }
 
-/// Applies what is left in the World's command queue.
+/// Applies what is left in the World's command queue. What goes wrong is put down to the last access.
 pub(crate) fn flush() {
+    let place = SLOT.with(|slot| slot.taken.get()).unwrap_or(Location::caller());
     // An error says that the World has been replaced: the tick ends with it.
-    let _ = current_id().map(|id| with(id, World::flush));
+    let _ = current_id().map(|id| access(place, id, true, World::flush));
 }
 
-/// As [`with`], and then applies what `f` left in the World's command queue.
+/// As [`with`], and then applies what `f` left in the World's command queue; when `f` panics, before the
+/// next poll.
 #[inline]
 #[track_caller]
 pub(crate) fn with_flushed<R>(

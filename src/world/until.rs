@@ -47,7 +47,11 @@ impl<F: FnMut(&mut World) -> Option<T>, T> Condition for Test<F, T> {
         let Some(mut f) = self.f.take() else {
             return;
         };
-        let asked = lent.with_at(self.place, |world| catch_unwind(AssertUnwindSafe(|| f(world))));
+        let asked = lent.with_at(self.place, |world| {
+            let answer = catch_unwind(AssertUnwindSafe(|| f(world)));
+            let flushed = catch_unwind(AssertUnwindSafe(|| world.flush()));
+            answer.and_then(|answer| flushed.map(|()| answer))
+        });
         self.f.set(Some(f));
         let answer = match asked {
             Ok(Ok(Some(value))) => Ok(value),
