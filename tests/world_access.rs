@@ -114,7 +114,8 @@ fn a_missing_resource_is_named() {
         ];
         assert!(errors[0].to_string().contains("Absent"), "{}", errors[0]);
         assert_eq!(errors[0], errors[1]);
-        assert!(errors[2].to_string().contains("Fill"), "{}", errors[2]);
+        let unregistered = errors[2].to_string();
+        assert!(unregistered.contains("Fill: register it with"), "{unregistered}");
         // Nothing is left of a refusal.
         assert_eq!(ctx.get(), Ok(Score(0)));
     });

@@ -128,7 +128,7 @@ fn reading_takes_the_world_as_well() {
 }
 
 #[test]
-fn a_system_is_refused() {
+fn a_system_is_refused_and_told_what_it_can_do() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = world();
     let ctx = WorldCtx::new(&mut world);
@@ -141,9 +141,12 @@ fn a_system_is_refused() {
     rt.schedule(Tick).add_systems(|| {
         let refused = CTX.get().unwrap().try_with_world(|_| ());
         log(format!("{}", matches!(refused, Err(WorldError::Taken(_)))));
+        log(refused.unwrap_err().to_string());
     });
     rt.tick().unwrap();
-    assert_eq!(logged(), ["true"]);
+    let said = logged();
+    assert_eq!(said[0], "true");
+    assert!(said[1].contains("start tasks with `commands.spawn_task(..)`"), "{}", said[1]);
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl WorldCtx {
     ///
     /// # Errors
     ///
-    /// [`AccessError::ResourceMissing`] with `Messages<M>` when nobody has registered the type of message;
+    /// [`AccessError::MessageUnregistered`] when nobody has registered the type of message;
     /// [`AccessError::World`]. The message is dropped then.
     ///
     /// ```
@@ -80,7 +80,7 @@ impl WorldCtx {
             let mut messages = world.get_resource_mut::<Messages<M>>()?;
             Some(messages.write(message.take()?))
         })?;
-        written.ok_or_else(AccessError::resource_missing::<Messages<M>>)
+        written.ok_or_else(AccessError::message_unregistered::<M>)
     }
 
     /// Triggers an event: its observers run at once, and their commands are applied.

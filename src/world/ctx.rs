@@ -358,7 +358,9 @@ impl fmt::Display for WorldError {
             Self::Taken(place) => write!(
                 f,
                 "the World is already in use by the access at {place}: end that closure before the \
-                 next access, and use `try_with_world` in destructors"
+                 next access, and use `try_with_world` in destructors. Systems, observers and hooks \
+                 have the World while they run: they take parameters, and start tasks with \
+                 `commands.spawn_task(..)` or `commands.entity(e).spawn_task(..)`"
             ),
             Self::OtherWorld => f.write_str(
                 "this WorldCtx belongs to another World than the one whose turn it is: make it with \

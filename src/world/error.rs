@@ -3,7 +3,9 @@
 
 use std::{any::type_name, borrow::Cow, fmt};
 
-use bevy_ecs::{entity::Entity, resource::Resource, system::SystemParamValidationError};
+use bevy_ecs::{
+    entity::Entity, message::Message, resource::Resource, system::SystemParamValidationError,
+};
 
 use super::ctx::WorldError;
 
@@ -48,6 +50,11 @@ pub enum AccessError {
         /// The name of the resource's type.
         resource: &'static str,
     },
+    /// Nobody has registered the type of message.
+    MessageUnregistered {
+        /// The name of the message's type.
+        message: &'static str,
+    },
     /// One of the system parameters cannot be had.
     ParamsInvalid {
         /// The name of the parameters' type.
@@ -64,6 +71,10 @@ impl AccessError {
 
     pub(super) fn resource_missing<R: Resource>() -> Self {
         Self::ResourceMissing { resource: type_name::<R>() }
+    }
+
+    pub(super) fn message_unregistered<M: Message>() -> Self {
+        Self::MessageUnregistered { message: type_name::<M>() }
     }
 
     #[cold]
@@ -98,6 +109,12 @@ impl fmt::Display for AccessError {
             Self::ResourceMissing { resource } => {
                 write!(f, "the World has no resource {resource}: insert it first")
             }
+            Self::MessageUnregistered { message } => write!(
+                f,
+                "nobody has registered the message {message}: register it with \
+                 `MessageRegistry::register_message` or `App::add_message`, or await it with \
+                 `WorldCtx::messages`, which registers it"
+            ),
             Self::ParamsInvalid { params, reason } => write!(
                 f,
                 "of the system parameters {params} one cannot be had: {reason}; take an `Option` of \

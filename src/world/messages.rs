@@ -416,8 +416,11 @@ impl WorldCtx {
     /// A reader of the messages of type `M` that are written after this call.
     ///
     /// A message wakes those who wait for it at the first look after it was written: before the next
-    /// stage, or after the last one. It does not keep a sleeping loop awake. Where the World does not
-    /// have `Messages<M>`, `M` is registered.
+    /// stage, or after the last one. It does not keep a sleeping loop awake.
+    ///
+    /// Where the World does not have `Messages<M>`, `M` is registered, so that `App::add_message` and the
+    /// like, which look for that resource, do not register it again. A `Messages<M>` that the program
+    /// inserted without registering `M` is never turned over, here as in bevy: it keeps every message.
     ///
     /// # Panics
     ///
