@@ -2,36 +2,24 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    cell::{Cell, RefCell},
     fmt,
     marker::PhantomData,
     panic::Location,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
-use bevy_ecs::{
-    change_detection::{DetectChanges, Tick},
-    component::Component,
-    entity::Entity,
-    entity_disabling::Disabled,
-    event::EntityEvent,
-    query::{Allow, Changed, QueryState},
-    world::{Ref, World},
-};
+use bevy_ecs::{component::Component, entity::Entity, event::EntityEvent};
 
 use super::{
-    changes::young,
+    component_watch::ComponentWatch,
     ctx::refused,
     entity::{EntityCtx, EntityGone},
     events::Subscription,
     lend,
-    look::Watch,
     observe::{Aimed, Inserted, Removed, Source},
     tether::{Hold, Tether},
-    waiters::Waiters,
 };
 use crate::context;
 
@@ -133,53 +121,6 @@ impl Future for Despawned {
     }
 }
 
-/// What a wait for a change compares with.
-struct Want {
-    reference: Tick,
-    tether: Arc<Tether>,
-}
-
-/// The waits for a change of one component, by entity.
-struct ComponentWatch<C: Component> {
-    waiters: RefCell<Waiters<Entity, Want>>,
-    /// No change up to here is news for those who waited then.
-    looked: Cell<Tick>,
-    query: RefCell<ChangedQuery<C>>,
-}
-
-type ChangedQuery<C> = QueryState<(Entity, Ref<'static, C>), (Changed<C>, Allow<Disabled>)>;
-
-impl<C: Component> Watch for ComponentWatch<C> {
-    fn pending(&self) -> usize {
-        self.waiters.borrow().pending()
-    }
-
-    fn look(&self, world: &mut World, seen: Tick, wakers: &mut Vec<Waker>) {
-        let mut waiters = self.waiters.borrow_mut();
-        let mut query = self.query.borrow_mut();
-        let now = world.change_tick();
-        world.last_change_tick_scope(self.looked.replace(seen), |world| {
-            for (entity, component) in query.iter(world) {
-                let changed = component.last_changed();
-                let later = |want: &mut Want| {
-                    changed.is_newer_than(want.reference, now) && !want.tether.is_cut()
-                };
-                waiters.fire(entity, later, wakers);
-            }
-        });
-    }
-
-    fn keep_young(&self, now: Tick) {
-        self.looked.set(young(self.looked.get(), now));
-        let keep = |want: &mut Want| want.reference = young(want.reference, now);
-        self.waiters.borrow_mut().each_mut(keep);
-    }
-
-    fn drain(&self) -> Vec<Waker> {
-        self.waiters.borrow_mut().drain_wakers()
-    }
-}
-
 /// The future of [`EntityCtx::changed`]: completes when a component was changed after the call, or when
 /// the entity goes before that is seen.
 ///
@@ -216,12 +157,9 @@ pub struct EntityChanged<C: Component> {
 
 impl<C: Component> EntityChanged<C> {
     fn is_over(&self, watch: &ComponentWatch<C>, hold: &Hold, entry: usize) -> bool {
-        let waiters = watch.waiters.borrow();
-        if waiters.is_fired(entry) {
+        let Some(reference) = watch.reference(entry) else {
             return true;
-        }
-        let reference = waiters.value(entry).reference;
-        drop(waiters);
+        };
         if hold.tether().is_cut() {
             return false;
         }
@@ -238,8 +176,7 @@ impl<C: Component> EntityChanged<C> {
         if let Some((watch, _)) = &self.begun
             && let Some(entry) = self.entry.take()
         {
-            let left = watch.waiters.borrow_mut().leave(entry);
-            drop(left);
+            watch.leave(entry);
         }
     }
 }
@@ -266,7 +203,7 @@ impl<C: Component> Future for EntityChanged<C> {
         }
         context::find(self.runtime, |_| ()).expect("the runtime whose World is awaited has gone");
         let waker = cx.waker().clone();
-        let old = watch.waiters.borrow_mut().park(entry, waker);
+        let old = watch.park(entry, waker);
         drop(old);
         let lives = self.begun.as_mut().is_some_and(|(_, hold)| hold.park(cx.waker().clone()));
         if lives { Poll::Pending } else { Poll::Ready(Err(gone)) }
@@ -439,8 +376,7 @@ impl EntityCtx {
 
     /// Completes when the component `C` is changed, or inserted. Seen at the first look after the
     /// change: before the next stage, or after the last one. A look costs one scan of the entities that
-    /// have `C`, however many tasks wait. An entity that is disabled by a component other than bevy's
-    /// [`Disabled`] is not looked at.
+    /// have `C`, however many tasks wait.
     ///
     /// # Errors
     ///
@@ -473,21 +409,12 @@ impl EntityCtx {
             let tether = Tether::of(world, entity)?;
             let reference = world.increment_change_tick();
             let (runtime, watch) = context::current("EntityCtx::changed()", |core| {
-                let watch = core.looks.watch::<ComponentWatch<C>, C>(ctx.id(), || ComponentWatch {
-                    waiters: RefCell::default(),
-                    looked: Cell::new(reference),
-                    query: RefCell::new(QueryState::new(world)),
-                });
+                let make = || ComponentWatch::new(world, reference);
+                let watch = core.looks.watch::<ComponentWatch<C>, C>(ctx.id(), make);
                 core.looks.begin_watching();
                 (core.serial(), watch)
             });
-            let mut waiters = watch.waiters.borrow_mut();
-            if waiters.pending() == 0 {
-                watch.looked.set(reference);
-            }
-            let want = Want { reference, tether: tether.clone() };
-            let entry = waiters.enter(entity, want, false);
-            drop(waiters);
+            let entry = watch.enter(entity, reference, tether.clone());
             Some((runtime, entry, watch, Hold::new(tether)))
         });
         let (runtime, entry, begun) = match begun.unwrap_or_else(|error| refused(error)) {

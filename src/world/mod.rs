@@ -13,7 +13,7 @@
 //!   for a condition before it; [`changes`], [`messages`]: for what raises nothing when it happens;
 //! - [`observe`]: one shared observer a type; [`events`]: waiting for what it hears of;
 //! - [`tether`]: how those who wait on it learn that it has gone;
-//!   [`entity_waits`]: waiting for what happens to it; [`bound`]: tasks that end with it, and the tasks
+//!   [`component_watch`] and [`entity_waits`]: waiting for what happens to it; [`bound`]: tasks that end with it, and the tasks
 //!   that systems start;
 //! - [`change_ticks`]: keeping change detection right in schedules that the loop owns.
 
@@ -22,6 +22,7 @@ mod cached;
 pub(crate) mod change_ticks;
 mod changes;
 mod commands;
+mod component_watch;
 pub(crate) mod ctx;
 mod entity;
 mod entity_waits;
