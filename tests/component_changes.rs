@@ -95,17 +95,44 @@ fn each_change_in_many_tables_wakes_its_own_waits() {
 }
 
 #[test]
+fn few_waits_among_many_entities_are_woken_by_their_own_changes() {
+    go(async {
+        let entities = spawn_all::<Part>();
+        let few = [entities[17], entities[4], entities[290]];
+        let waiting = wait::<Part>(&few);
+        let twice = wait::<Part>(&few[..1]);
+        ctx().ticks(2).await;
+        ctx()
+            .run(|mut all: Query<(Entity, &mut Part)>| {
+                all.iter_mut()
+                    .filter(|(entity, _)| *entity != few[1])
+                    .for_each(|(_, mut part)| part.0 = 1);
+            })
+            .unwrap();
+        ctx().ticks(2).await;
+        let finished = |tasks: &[JoinHandle<_>]| -> Vec<bool> {
+            tasks.iter().map(JoinHandle::is_finished).collect()
+        };
+        assert_eq!(finished(&waiting), [true, false, true]);
+        assert_eq!(finished(&twice), [true]);
+        ctx().entity(few[1]).despawn().unwrap();
+        ctx().next_tick().await;
+        assert_eq!(finished(&waiting), [true; 3]);
+    });
+}
+
+#[test]
 fn each_change_of_a_sparse_component_wakes_its_own_waits() {
     go(each_change_wakes_its_own_waits::<SparsePart>());
 }
 
 /// With entities that `C` hides from queries.
-async fn hidden_entities_are_looked_at<C: Component>(hides: impl Fn() -> C) {
+async fn hidden_entities_are_looked_at<C: Component>(hides: C) {
     ctx().with_world(|world| {
         let asleep = world.register_component::<C>();
         world.resource_mut::<DefaultQueryFilters>().register_disabling_component(asleep);
     });
-    let entity = ctx().commands(|commands| commands.spawn((Part(0), hides())).id()).unwrap();
+    let entity = ctx().commands(|commands| commands.spawn((Part(0), hides)).id()).unwrap();
     let seen = ctx().run(|parts: Query<&Part>| parts.iter().count());
     assert_eq!(seen, Ok(0), "queries pass over it");
     let waiting = wait::<Part>(&[entity]);
@@ -118,6 +145,6 @@ async fn hidden_entities_are_looked_at<C: Component>(hides: impl Fn() -> C) {
 
 #[test]
 fn entities_that_are_hidden_from_queries_are_looked_at() {
-    go(hidden_entities_are_looked_at(|| Asleep));
-    go(hidden_entities_are_looked_at(|| SparseAsleep));
+    go(hidden_entities_are_looked_at(Asleep));
+    go(hidden_entities_are_looked_at(SparseAsleep));
 }

@@ -2,7 +2,7 @@
 //!
 //! A look reads the change ticks of all entities that have the component, one table after the other. A
 //! tick takes four bytes, and few are news: several are compared at once, and only where one of them is
-//! news is it asked which.
+//! news is it asked which. Where few entities are awaited among many, it looks at those instead.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -13,8 +13,8 @@ use std::{
 
 use bevy_ecs::{
     change_detection::{DetectChanges, DetectChangesMut, MAX_CHANGE_AGE, Tick},
-    component::Component,
-    entity::Entity,
+    component::{Component, ComponentId},
+    entity::{Entity, EntityHash},
     entity_disabling::DefaultQueryFilters,
     query::QueryState,
     world::{Ref, World},
@@ -25,6 +25,9 @@ use super::{changes::young, look::Watch, tether::Tether, waiters::Waiters};
 /// How many ticks are compared before it is asked whether one of them is news.
 const AT_ONCE: usize = 64;
 
+/// Looking an entity up takes as long as scanning so many.
+const LOOK_UP: usize = 32;
+
 /// What a wait for a change compares with.
 struct Want {
     reference: Tick,
@@ -33,9 +36,10 @@ struct Want {
 
 /// The waits for a change of one component, by entity.
 pub(super) struct ComponentWatch<C: Component> {
-    waiters: RefCell<Waiters<Entity, Want>>,
+    waiters: RefCell<Waiters<Entity, Want, EntityHash>>,
     /// No change up to here is news for those who waited then.
     looked: Cell<Tick>,
+    component: ComponentId,
     query: RefCell<QueryState<(Entity, Ref<'static, C>)>>,
 }
 
@@ -44,6 +48,7 @@ impl<C: Component> ComponentWatch<C> {
         Self {
             waiters: RefCell::default(),
             looked: Cell::new(looked),
+            component: world.register_component::<C>(),
             query: RefCell::new(query_of_all(world)),
         }
     }
@@ -69,6 +74,22 @@ impl<C: Component> ComponentWatch<C> {
         self.waiters.borrow_mut().park(entry, waker)
     }
 
+    /// Those of `awaited` that are news, in the order of entities.
+    fn look_up(
+        &self,
+        world: &World,
+        awaited: impl Iterator<Item = Entity>,
+        news: News,
+    ) -> Vec<(Entity, Tick)> {
+        let changed = |entity: Entity| {
+            let ticks = world.get_entity(entity).ok()?.get_change_ticks_by_id(self.component)?;
+            news.includes(ticks.changed).then_some((entity, ticks.changed))
+        };
+        let mut changed: Vec<_> = awaited.filter_map(changed).collect();
+        changed.sort_unstable_by_key(|(entity, _)| *entity);
+        changed
+    }
+
     pub(super) fn leave(&self, entry: usize) {
         let left = self.waiters.borrow_mut().leave(entry);
         drop(left);
@@ -81,18 +102,22 @@ impl<C: Component> Watch for ComponentWatch<C> {
     }
 
     fn look(&self, world: &mut World, seen: Tick, wakers: &mut Vec<Waker>) {
-        let mut waiters = self.waiters.borrow_mut();
-        let mut query = self.query.borrow_mut();
         let now = world.change_tick();
         let news = News::after(self.looked.replace(seen), now);
+        let mut query = self.query.borrow_mut();
+        let found = query.query(world);
+        let mut waiters = self.waiters.borrow_mut();
+        let few = waiters.keys().len() * LOOK_UP < found.iter().len();
+        let looked_up = if few { self.look_up(world, waiters.keys(), news) } else { Vec::new() };
         let mut fire = |entity: Entity, changed: Tick| {
             let later = |want: &mut Want| {
                 changed.is_newer_than(want.reference, now) && !want.tether.is_cut()
             };
             waiters.fire(entity, later, wakers);
         };
-        let found = query.query(world);
-        if let Ok(tables) = found.contiguous_iter() {
+        if few {
+            looked_up.into_iter().for_each(|(entity, changed)| fire(entity, changed));
+        } else if let Ok(tables) = found.contiguous_iter() {
             for (entities, components) in tables {
                 news.find(entities, components.changed_ticks_slice(), &mut fire);
             }

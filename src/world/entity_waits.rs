@@ -376,7 +376,7 @@ impl EntityCtx {
 
     /// Completes when the component `C` is changed, or inserted. Seen at the first look after the
     /// change: before the next stage, or after the last one. A look costs one scan of the entities that
-    /// have `C`, however many tasks wait.
+    /// have `C`, however many tasks wait; and less where few of these entities are awaited.
     ///
     /// # Errors
     ///

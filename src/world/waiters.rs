@@ -5,14 +5,19 @@
 //! entry's number is never somebody else's while its future lives.
 #![forbid(unsafe_code)]
 
-use std::{collections::HashMap, fmt, hash::Hash, task::Waker};
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, Hash, RandomState},
+    task::Waker,
+};
 
 use slab::Slab;
 
 /// Entries in lists, one list for each `K`, each list in order of call.
-pub(crate) struct Waiters<K, T> {
+pub(crate) struct Waiters<K, T, S = RandomState> {
     nodes: Slab<Node<K, T>>,
-    lists: HashMap<K, Ends>,
+    lists: HashMap<K, Ends, S>,
     /// Entries that have not been fired.
     pending: usize,
     /// Of these, those whose future was polled and that keep the loop awake.
@@ -42,13 +47,13 @@ struct Ends {
     awake: usize,
 }
 
-impl<K, T> Default for Waiters<K, T> {
+impl<K, T, S: Default> Default for Waiters<K, T, S> {
     fn default() -> Self {
-        Self { nodes: Slab::new(), lists: HashMap::new(), pending: 0, awake: 0 }
+        Self { nodes: Slab::new(), lists: HashMap::default(), pending: 0, awake: 0 }
     }
 }
 
-impl<K: Copy + Eq + Hash, T> Waiters<K, T> {
+impl<K: Copy + Eq + Hash, T, S: BuildHasher> Waiters<K, T, S> {
     /// Entries that wait.
     pub(crate) fn pending(&self) -> usize {
         self.pending
@@ -123,6 +128,11 @@ impl<K: Copy + Eq + Hash, T> Waiters<K, T> {
         self.unlink(id);
         let node = self.nodes.remove(id);
         (node.value, node.waker)
+    }
+
+    /// What somebody waits under, each once, in no order.
+    pub(crate) fn keys(&self) -> impl ExactSizeIterator<Item = K> {
+        self.lists.keys().copied()
     }
 
     /// Calls `each` for those who wait under `key`, in order of call.
@@ -206,7 +216,7 @@ impl<K: Copy + Eq + Hash, T> Waiters<K, T> {
     }
 }
 
-impl<K, T> fmt::Debug for Waiters<K, T> {
+impl<K, T, S> fmt::Debug for Waiters<K, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Waiters").field("pending", &self.pending).finish_non_exhaustive()
     }
@@ -238,7 +248,7 @@ mod tests {
     proptest! {
         #[test]
         fn lists_keep_the_order_of_call(steps in proptest::collection::vec(step(), 0..200)) {
-            let mut waiters = Waiters::default();
+            let mut waiters = Waiters::<_, _>::default();
             let mut model: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
             let mut all: Vec<(usize, u8, u32)> = Vec::new();
             for (serial, step) in steps.into_iter().enumerate() {
@@ -278,6 +288,10 @@ mod tests {
                     waiters.each(key, |serial| listed.push(*serial));
                     prop_assert_eq!(&listed, model.entry(key).or_default());
                 }
+                let mut keys: Vec<u8> = waiters.keys().collect();
+                keys.sort_unstable();
+                let awaited = model.iter().filter(|(_, list)| !list.is_empty());
+                prop_assert_eq!(keys, awaited.map(|(key, _)| *key).collect::<Vec<_>>());
                 prop_assert_eq!(waiters.pending(), model.values().map(Vec::len).sum::<usize>());
                 prop_assert_eq!(waiters.len(), all.len());
             }
@@ -286,7 +300,7 @@ mod tests {
 
     #[test]
     fn only_a_waker_that_keeps_awake_counts() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::<_, _>::default();
         let kept = waiters.enter(0, (), true);
         let other = waiters.enter(0, (), false);
         assert_eq!(waiters.awake(), 0);
