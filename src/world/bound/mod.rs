@@ -39,7 +39,9 @@ use crate::{context, executor::CancelReason, task::JoinHandle};
 /// observer, a hook, a command, `World::clear_entities`, or the World's own end. Its future is dropped by
 /// the reaper, after the current poll or stage, where the World may be used. What counts is a private
 /// component of the entity, not its id: an id that comes back after `clear_entities` does not bring its
-/// tasks back, and `EntityWorldMut::clear`, which takes every component, ends them too.
+/// tasks back, and `EntityWorldMut::clear` and `retain`, which take every component or all but those that
+/// are named, end them too. A clone of the entity has no tasks; nor do its components take them along when
+/// they are moved to another.
 ///
 /// [`JoinHandle::join`] of a task that ended so gives `Cancelled(CancelReason::Entity)`. So does, at once,
 /// the handle of a task on an entity that is not there; `make` is not called then.
