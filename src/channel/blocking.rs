@@ -1,8 +1,16 @@
 //! Waiting on a plain thread, for what is a future elsewhere.
+//!
+//! A thread that sleeps is woken tens of microseconds late, and who wakes it pays for a system call. So a
+//! thread first looks for as long as a sleep and a wake would take, and whoever brings it something meanwhile
+//! finds nobody registered. It looks in two ways, each so many times at most: [`PAUSES`] hints to the
+//! processor, which see what a thread on another core is about to bring; then [`YIELDS`] times it lets any
+//! other thread of its core run, so that one that shares its core with whom it waits for does not keep it
+//! from it. Then it sleeps until it is woken, however often it is woken for nothing.
 #![forbid(unsafe_code)]
 
 use std::{
     error, fmt,
+    hint::spin_loop,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -120,29 +128,73 @@ fn unpark_this_thread() -> Waker {
     Waker::from(Arc::new(Unpark(thread::current())))
 }
 
-/// Polls `future` until it is ready, and sleeps in between.
+/// Hints to the processor, between looks, before the thread yields: a few microseconds.
+const PAUSES: u32 = 128;
+/// The most hints from one look to the next, which double up to here.
+const PAUSES_APART: u32 = 4;
+/// How often the thread yields before it sleeps, with a look after each: tens of microseconds where no other
+/// thread wants its core.
+const YIELDS: u32 = 64;
+
+/// What a thread waits for.
+pub(crate) trait Attempt: Future + Unpin {
+    /// What a poll would be ready with, if it would be. Nobody is registered. Not called after a poll.
+    fn attempt(&mut self) -> Option<Self::Output>;
+}
+
+/// Looks for the output of `future` again and again, then polls it until it is ready and sleeps in between.
 ///
 /// # Panics
 ///
 /// Inside a running runtime, whose loop would stand still.
 #[track_caller]
-pub(crate) fn wait<F: Future + Unpin>(future: &mut F) -> F::Output {
+pub(crate) fn wait<F: Attempt>(future: &mut F) -> F::Output {
     wait_until(future, None).expect("without a limit it ends with the future")
 }
 
 /// As [`wait`], for `limit` at most; `None` after it. The future is polled once more at its end.
 #[track_caller]
-pub(crate) fn wait_for<F: Future + Unpin>(future: &mut F, limit: Duration) -> Option<F::Output> {
+pub(crate) fn wait_for<F: Attempt>(future: &mut F, limit: Duration) -> Option<F::Output> {
     wait_until(future, Some(monotonic_ns().saturating_add(duration_ns(limit))))
 }
 
 #[track_caller]
-fn wait_until<F: Future + Unpin>(future: &mut F, deadline_ns: Option<u64>) -> Option<F::Output> {
+fn wait_until<F: Attempt>(future: &mut F, deadline_ns: Option<u64>) -> Option<F::Output> {
     assert!(
         context::try_current(|_| ()).is_none(),
         "a call that blocks its thread would stop the onbeat runtime that runs on it: \
          await `send` or `recv` there"
     );
+    match look(future, deadline_ns) {
+        None => sleep(future, deadline_ns),
+        output => output,
+    }
+}
+
+/// Looks for the output until the deadline, or until that has taken as long as a sleep would.
+fn look<F: Attempt>(future: &mut F, deadline_ns: Option<u64>) -> Option<F::Output> {
+    let (mut pauses, mut apart, mut yields) = (0, 1, 0);
+    loop {
+        if let Some(output) = future.attempt() {
+            return Some(output);
+        }
+        if deadline_ns.is_some_and(|deadline_ns| monotonic_ns() >= deadline_ns) {
+            return None;
+        }
+        if pauses < PAUSES {
+            (0..apart).for_each(|_| spin_loop());
+            pauses += apart;
+            apart = (2 * apart).min(PAUSES_APART);
+        } else if yields < YIELDS {
+            thread::yield_now();
+            yields += 1;
+        } else {
+            return None;
+        }
+    }
+}
+
+fn sleep<F: Attempt>(future: &mut F, deadline_ns: Option<u64>) -> Option<F::Output> {
     // A thread that is ending has no thread-local values.
     let waker = THIS_THREAD.try_with(Waker::clone).unwrap_or_else(|_| unpark_this_thread());
     let mut cx = Context::from_waker(&waker);
@@ -160,5 +212,68 @@ fn wait_until<F: Future + Unpin>(future: &mut F, deadline_ns: Option<u64>) -> Op
                 thread::park_timeout(Duration::from_nanos(left));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has its output from attempt number `at` on, if that is ever made, and from its second poll.
+    struct Late {
+        at: u32,
+        attempts: u32,
+        polls: u32,
+    }
+
+    impl Late {
+        fn new(at: u32) -> Self {
+            Self { at, attempts: 0, polls: 0 }
+        }
+    }
+
+    impl Future for Late {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            self.polls += 1;
+            cx.waker().wake_by_ref();
+            if self.polls == 2 { Poll::Ready(()) } else { Poll::Pending }
+        }
+    }
+
+    impl Attempt for Late {
+        fn attempt(&mut self) -> Option<()> {
+            assert_eq!(self.polls, 0, "who is registered waits to be woken");
+            self.attempts += 1;
+            (self.attempts >= self.at).then_some(())
+        }
+    }
+
+    #[test]
+    fn what_comes_while_a_thread_looks_finds_nobody_registered() {
+        for at in [1, 2, 20, YIELDS] {
+            let mut late = Late::new(at);
+            wait(&mut late);
+            assert_eq!((late.attempts, late.polls), (at, 0));
+        }
+    }
+
+    #[test]
+    fn a_thread_looks_so_often_at_most_then_sleeps_until_it_is_woken() {
+        let mut late = Late::new(u32::MAX);
+        wait(&mut late);
+        assert_eq!(late.polls, 2);
+        assert!(late.attempts > YIELDS && late.attempts <= PAUSES + YIELDS + 1);
+        let mut late = Late::new(u32::MAX);
+        assert_eq!(wait_for(&mut late, Duration::MAX), Some(()));
+        assert_eq!(late.polls, 2);
+    }
+
+    #[test]
+    fn a_thread_that_has_no_time_looks_once() {
+        let mut late = Late::new(2);
+        assert_eq!(wait_for(&mut late, Duration::ZERO), None);
+        assert_eq!((late.attempts, late.polls), (1, 1));
     }
 }

@@ -18,6 +18,12 @@
 //! Wakers of another executor may panic. Whoever receives, or gives up a send, is not told: a value that was
 //! received is given. Whoever sends or closes is told when that is done, and all who wait are woken.
 //!
+//! A plain thread that waits does not sleep at once: it takes tens of microseconds to be woken, and waking
+//! costs the other end a system call. It looks some thirty times with a hint to the processor in between,
+//! 128 hints in all, which take a few microseconds; then 64 times with a `thread::yield_now` in between,
+//! which leaves the core to any other thread that wants it; then it sleeps. A limit ends that too. So a wait
+//! costs its core tens of microseconds at most, and two threads that answer each other need not sleep.
+//!
 //! The errors of channels of values are shared, and give back the value that was not sent.
 //!
 //! # Which channel for what

@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    super::budget::Courtesy, ClaimError, ReadClaim, ReadClaims, Receiver, SendEnd, WriteClaim,
+    super::{blocking::Attempt, budget::Courtesy},
+    ClaimError, ReadClaim, ReadClaims, Receiver, SendEnd, WriteClaim,
 };
 
 const DONE: &str = "polled after it was done";
@@ -60,6 +61,14 @@ impl<'a> Future for Claiming<'a> {
         this.courtesy.spend();
         let end = this.end.take().expect("it was there a line ago");
         Poll::Ready(result.map(|()| WriteClaim::new(end)))
+    }
+}
+
+impl Attempt for Claiming<'_> {
+    fn attempt(&mut self) -> Option<Self::Output> {
+        let result = self.end.as_mut()?.attempt_reserve(self.len)?;
+        let end = self.end.take()?;
+        Some(result.map(|()| WriteClaim::new(end)))
     }
 }
 
@@ -122,6 +131,14 @@ impl Future for Sending<'_> {
         this.courtesy.spend();
         this.end = None;
         Poll::Ready(result)
+    }
+}
+
+impl Attempt for Sending<'_> {
+    fn attempt(&mut self) -> Option<Self::Output> {
+        let sent = self.end.as_mut()?.attempt_send(self.bytes)?;
+        self.end = None;
+        Some(sent)
     }
 }
 
@@ -190,6 +207,14 @@ impl<'a> Future for Receiving<'a> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (receiver, is_message) = ready!(self.get_mut().poll_found(cx));
         Poll::Ready(is_message.then(|| ReadClaim::new(receiver)))
+    }
+}
+
+impl<'a> Attempt for Receiving<'a> {
+    fn attempt(&mut self) -> Option<Option<ReadClaim<'a>>> {
+        let is_message = self.receiver.as_mut()?.attempt_find()?;
+        let receiver = self.receiver.take()?;
+        Some(is_message.then(|| ReadClaim::new(receiver)))
     }
 }
 

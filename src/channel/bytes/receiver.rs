@@ -294,17 +294,26 @@ impl Receiver {
     /// Finds a message, or stores who is woken when there may be one. `waits` says whether it did. True:
     /// there is a message. False: there is none, and none will come.
     pub(super) fn poll_find(&mut self, waits: &mut bool, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut found = self.find();
-        if found == Found::Nothing {
+        let mut found = self.attempt_find();
+        if found.is_none() {
             *waits = true;
             self.ring().messages().register(ID, cx.waker());
-            found = self.find();
+            found = self.attempt_find();
         }
-        if found == Found::Nothing {
+        let Some(is_message) = found else {
             return Poll::Pending;
-        }
+        };
         self.wait_no_more(waits);
-        Poll::Ready(found == Found::Message)
+        Poll::Ready(is_message)
+    }
+
+    /// Whether there is a message, or none will come. `None`: there is none now.
+    pub(super) fn attempt_find(&mut self) -> Option<bool> {
+        match self.find() {
+            Found::Message => Some(true),
+            Found::Closed => Some(false),
+            Found::Nothing => None,
+        }
     }
 
     /// Takes back what [`poll_find`](Self::poll_find) stored.

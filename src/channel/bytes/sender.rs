@@ -128,20 +128,27 @@ impl SendEnd {
         waits: &mut bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ClaimError>> {
-        let mut result = self.reserve(len);
-        if result == Err(TryClaimError::Full) {
+        let mut result = self.attempt_reserve(len);
+        if result.is_none() {
             *waits = true;
             self.ring().room().register(self.producer.id(), cx.waker());
-            result = self.reserve(len);
+            result = self.attempt_reserve(len);
         }
-        let result = match result {
-            Ok(()) => Ok(()),
-            Err(TryClaimError::Full) => return Poll::Pending,
-            Err(TryClaimError::Closed) => Err(ClaimError::Closed),
-            Err(TryClaimError::TooLarge { len, max }) => Err(ClaimError::TooLarge { len, max }),
+        let Some(result) = result else {
+            return Poll::Pending;
         };
         self.wait_no_more(waits);
         Poll::Ready(result)
+    }
+
+    /// Claims. `None`: there is no room.
+    pub(super) fn attempt_reserve(&mut self, len: usize) -> Option<Result<(), ClaimError>> {
+        Some(match self.reserve(len) {
+            Ok(()) => Ok(()),
+            Err(TryClaimError::Full) => return None,
+            Err(TryClaimError::Closed) => Err(ClaimError::Closed),
+            Err(TryClaimError::TooLarge { len, max }) => Err(ClaimError::TooLarge { len, max }),
+        })
     }
 
     /// Takes back what [`poll_reserve`](Self::poll_reserve) stored.
@@ -159,9 +166,20 @@ impl SendEnd {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ClaimError>> {
         ready!(self.poll_reserve(bytes.len(), waits, cx))?;
+        self.hand_over(bytes);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Copies the bytes and hands them over. `None`: there is no room.
+    pub(super) fn attempt_send(&mut self, bytes: &[u8]) -> Option<Result<(), ClaimError>> {
+        let reserved = self.attempt_reserve(bytes.len())?;
+        Some(reserved.map(|()| self.hand_over(bytes)))
+    }
+
+    /// Fills what is claimed, which is as long as `bytes`.
+    fn hand_over(&mut self, bytes: &[u8]) {
         self.bytes_mut().copy_from_slice(bytes);
         self.commit();
-        Poll::Ready(Ok(()))
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

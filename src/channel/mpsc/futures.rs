@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{
-    super::{SendError, budget::Courtesy, shows_its_channel},
+    super::{
+        SendError, TryRecvError, TrySendError, blocking::Attempt, budget::Courtesy,
+        shows_its_channel,
+    },
     line::Ticket,
     protocol::{self, Consumer, Producer},
     queue::Nothing,
@@ -71,6 +74,19 @@ impl<T> Future for Sending<'_, T> {
     }
 }
 
+impl<T> Attempt for Sending<'_, T> {
+    fn attempt(&mut self) -> Option<Self::Output> {
+        match protocol::try_send(self.producer, self.value.take()?) {
+            Ok(()) => Some(Ok(())),
+            Err(TrySendError::Closed(value)) => Some(Err(SendError(value))),
+            Err(TrySendError::Full(value)) => {
+                self.value = Some(value);
+                None
+            }
+        }
+    }
+}
+
 impl<T> Drop for Sending<'_, T> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
@@ -128,6 +144,16 @@ impl<T> Future for Receiving<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.poll_with(cx, Consumer::pop)
+    }
+}
+
+impl<T> Attempt for Receiving<'_, T> {
+    fn attempt(&mut self) -> Option<Option<T>> {
+        match protocol::try_recv(self.consumer) {
+            Ok(value) => Some(Some(value)),
+            Err(TryRecvError::Disconnected) => Some(None),
+            Err(TryRecvError::Empty) => None,
+        }
     }
 }
 

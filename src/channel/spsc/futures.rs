@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{
-    super::{SendError, TryRecvError, budget::Courtesy, shows_its_channel},
+    super::{
+        SendError, TryRecvError, TrySendError, blocking::Attempt, budget::Courtesy,
+        shows_its_channel,
+    },
     protocol::{self, Consumer, Producer},
 };
 
@@ -64,6 +67,19 @@ impl<T> Future for Sending<'_, T> {
         let sent = ready!(protocol::poll_send(this.producer, &mut this.value, &mut this.waits, cx));
         this.courtesy.spend();
         Poll::Ready(sent)
+    }
+}
+
+impl<T> Attempt for Sending<'_, T> {
+    fn attempt(&mut self) -> Option<Self::Output> {
+        match protocol::try_send(self.producer, self.value.take()?) {
+            Ok(()) => Some(Ok(())),
+            Err(TrySendError::Closed(value)) => Some(Err(SendError(value))),
+            Err(TrySendError::Full(value)) => {
+                self.value = Some(value);
+                None
+            }
+        }
     }
 }
 
@@ -124,6 +140,16 @@ impl<T> Future for Receiving<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.poll_with(cx, Consumer::pop)
+    }
+}
+
+impl<T> Attempt for Receiving<'_, T> {
+    fn attempt(&mut self) -> Option<Option<T>> {
+        match protocol::try_recv(self.consumer) {
+            Ok(value) => Some(Some(value)),
+            Err(TryRecvError::Disconnected) => Some(None),
+            Err(TryRecvError::Empty) => None,
+        }
     }
 }
 

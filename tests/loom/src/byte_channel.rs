@@ -21,11 +21,15 @@ mod budget {
 mod blocking {
     use std::time::Duration;
 
-    pub(crate) fn wait<F: Future + Unpin>(_: &mut F) -> F::Output {
+    pub(crate) trait Attempt: Future + Unpin {
+        fn attempt(&mut self) -> Option<Self::Output>;
+    }
+
+    pub(crate) fn wait<F: Attempt>(_: &mut F) -> F::Output {
         unreachable!("no model waits on a plain thread")
     }
 
-    pub(crate) fn wait_for<F: Future + Unpin>(_: &mut F, _: Duration) -> Option<F::Output> {
+    pub(crate) fn wait_for<F: Attempt>(_: &mut F, _: Duration) -> Option<F::Output> {
         unreachable!("no model waits on a plain thread")
     }
 }
