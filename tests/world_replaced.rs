@@ -96,7 +96,7 @@ fn a_command_that_is_left_and_replaces_the_world_is_put_down_to_its_access() {
     let message = panic_message(|| {
         rt.block_on(async {
             WorldCtx::current().with_world(|world| {
-                world.commands().queue(|world: &mut World| swap(world, &mut World::new()));
+                world.commands().queue(|world: &mut World| *world = World::new());
             });
             line = line!() - 3;
             std::future::pending::<()>().await;
