@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use bevy_ecs::{prelude::*, world::DeferredWorld};
+use bevy_ecs::{entity::EntityCloner, prelude::*, world::DeferredWorld};
 use common::{Drops, LIMIT_SECONDS, block_on, panic_message, poll_once, watchdog};
 use onbeat::{
     AccessError, CancelReason, EntityCtx, EntityTasks, JoinError, JoinHandle, Runtime,
@@ -626,6 +626,27 @@ fn those_who_wait_on_an_entity_and_those_who_belong_to_it_both_learn_of_its_end(
         ctx().entity(entity).despawn().unwrap();
         waiting.await;
         assert_eq!(reason(own.join().await), CancelReason::Entity);
+    });
+}
+
+#[test]
+fn components_that_are_moved_leave_the_tasks_of_both_entities_where_they_are() {
+    block_on(async {
+        let (from, to) = (living().0, ctx().with_world(|world| world.spawn_empty().id()));
+        let tasks = [from, to].map(|entity| spawn_on(entity, |_| pending::<()>()));
+        ctx().with_world(|world| {
+            EntityCloner::build_opt_out(world).move_components(true).clone_entity(from, to);
+        });
+        assert_eq!(ctx().entity(to).contains::<Life>(), Ok(true));
+        let ended = || tasks.each_ref().map(JoinHandle::is_finished);
+        yield_now().await;
+        assert_eq!(ended(), [false, false]);
+        ctx().entity(from).despawn().unwrap();
+        yield_now().await;
+        assert_eq!(ended(), [true, false]);
+        ctx().entity(to).despawn().unwrap();
+        yield_now().await;
+        assert_eq!(ended(), [true, true]);
     });
 }
 

@@ -10,7 +10,7 @@ use onbeat::{EntityGone, JoinHandle, Runtime, WorldCtx, spawn_boxed};
 struct Part(u32);
 #[derive(Component, Clone, Default)]
 #[component(storage = "SparseSet")]
-struct SparsePart(u32);
+struct SparsePart;
 
 #[derive(Component)]
 struct Marked;
@@ -80,7 +80,7 @@ async fn each_change_wakes_its_own_waits<C: Component<Mutability = Mutable> + De
     assert!(again.iter().all(|task| !task.is_finished()));
     ctx()
         .run(|mut all: Query<&mut C, With<Marked>>| {
-            all.iter_mut().for_each(|mut c| c.set_changed())
+            all.iter_mut().for_each(|mut c| c.set_changed());
         })
         .unwrap();
     ctx().ticks(2).await;
