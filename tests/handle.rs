@@ -423,3 +423,24 @@ fn a_result_that_nobody_waits_for_is_dropped_where_the_world_may_be_used_and_may
     let stats = rt.stats();
     assert_eq!((stats.task_panics, stats.forgotten_payloads, rt.task_count()), (0, 2, 0));
 }
+
+#[test]
+fn a_closure_that_panics_when_it_is_dropped_does_not_leave_the_runtimes_drop() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("a closure that has not run");
+        }
+    }
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let rt = Runtime::new(&mut world);
+    let handle = rt.handle();
+    let (first, second) = (Panics, Panics);
+    let closure = handle.run_with_world(move |_| drop(first)).unwrap();
+    let task = handle.spawn_with(move || async move { drop(second) }).unwrap();
+    drop(rt);
+    for gone in [closure.wait(), task.wait()] {
+        assert!(matches!(gone, Err(JoinError::Cancelled(CancelReason::RuntimeGone))));
+    }
+}

@@ -149,6 +149,40 @@ fn a_stale_waker_does_not_poll_the_next_task_of_its_slot() {
 }
 
 #[test]
+fn a_waker_of_a_dead_runtime_polls_no_task_of_the_next_one() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    for _ in 0..20 {
+        // The next runtime has the number of this one, and its tasks the slots of these tasks.
+        let stale = in_a_runtime(async || {
+            let mut wakers = Vec::new();
+            for _ in 0..10 {
+                let (task, waker) = pending_task().await;
+                drop(task);
+                wakers.push(waker);
+            }
+            wakers
+        });
+        let mut rt = Runtime::new(&mut world);
+        let polls = Rc::new(Cell::new(0));
+        rt.block_on(async {
+            for _ in 0..20 {
+                let polls = polls.clone();
+                drop(spawn_boxed(poll_fn(move |_| {
+                    polls.set(polls.get() + 1);
+                    Poll::<()>::Pending
+                })));
+            }
+            yield_now().await;
+            stale.iter().for_each(Waker::wake_by_ref);
+            yield_now().await;
+            yield_now().await;
+        });
+        assert_eq!(polls.get(), 20, "each was polled as it began");
+    }
+}
+
+#[test]
 fn an_aborted_task_frees_its_slot() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();
@@ -306,4 +340,30 @@ fn a_handle_polled_again_after_its_output_panics() {
         assert!(futures::FutureExt::catch_unwind(again).await.is_err());
         assert!(task.is_finished());
     });
+}
+
+#[test]
+fn a_destructor_that_asks_while_the_runtime_is_dropped_is_told_that_it_has_gone() {
+    struct Asks(JoinHandle<()>, Rc<Cell<Option<CancelReason>>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            assert!(self.0.is_finished(), "who was spawned first is dropped first");
+            let message = panic_message(|| _ = Count::new().poll(&mut self.0));
+            let gone = message.contains("its runtime has gone");
+            self.1.set(gone.then_some(CancelReason::RuntimeGone));
+        }
+    }
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    let told = Rc::new(Cell::new(None));
+    rt.block_on(async {
+        let asks = Asks(spawn_boxed(std::future::pending()), told.clone());
+        drop(spawn_boxed(async move {
+            let _asks = asks;
+            std::future::pending::<()>().await;
+        }));
+    });
+    drop(rt);
+    assert_eq!(told.get(), Some(CancelReason::RuntimeGone));
 }

@@ -100,6 +100,24 @@ fn an_output_that_panics_when_dropped_does_not_meet_another_panic() {
 }
 
 #[test]
+fn a_future_and_its_output_that_both_panic_when_dropped_end_one_task() {
+    struct Ready(#[expect(dead_code, reason = "it is dropped")] Bomb);
+    impl Future for Ready {
+        type Output = Bomb;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Bomb> {
+            Poll::Ready(Bomb)
+        }
+    }
+    let mut world = World::new();
+    let mut rt = Runtime::new(&mut world);
+    rt.block_on(async {
+        let joined = spawn_boxed(Ready(Bomb)).join().await;
+        assert_eq!(joined.map(std::mem::forget).unwrap_err().panic_message(), Some("dropped"));
+    });
+    assert_eq!((rt.stats().task_panics, rt.task_count()), (1, 0));
+}
+
+#[test]
 fn two_wakers_that_panic_leave_the_third_woken() {
     struct Loud;
     impl Wake for Loud {

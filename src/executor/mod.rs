@@ -387,3 +387,76 @@ impl fmt::Debug for Executor {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, poll_fn},
+        task::Poll,
+        thread,
+        time::Duration,
+    };
+
+    use bevy_ecs::world::World;
+
+    use super::key::SlotIndex;
+    use crate::{
+        JoinHandle, Runtime, claim_slab, context, sleep, spawn, spawn_boxed, spawn_slab, yield_now,
+    };
+
+    /// Wakes its task, and is ready, or panics, in the same poll.
+    async fn woken(panics: bool, from_afar: bool) {
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            if from_afar {
+                let waker = cx.waker();
+                thread::scope(|scope| _ = scope.spawn(|| waker.wake_by_ref()));
+            }
+            assert!(!panics, "it has woken itself");
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[test]
+    fn every_end_of_a_task_frees_its_slot() {
+        let mut world = World::new();
+        let mut rt = Runtime::builder(&mut world).slab_bounded::<256>(16).build();
+        let taken = || {
+            context::current("slots", |core| {
+                let table = &core.executor.table;
+                let slots = (1..table.len()).filter_map(|slot| table.get(SlotIndex(slot)));
+                slots.filter(|slot| slot.identity().is_some()).count()
+            })
+        };
+        for _ in 0..20 {
+            rt.block_on(async {
+                for from_afar in [false, true] {
+                    drop((spawn(woken(false, from_afar)), spawn_slab(woken(true, from_afar))));
+                }
+                let unread = spawn(async { 7 });
+                // The loop sleeps, and so has dropped what is void.
+                sleep(Duration::from_micros(1)).await;
+                let (output, panic) =
+                    (spawn_slab(woken(false, true)), spawn_boxed(woken(true, false)));
+                let waits = [spawn(pending()), spawn_slab(pending()), spawn_boxed(pending())];
+                let detached = spawn(sleep(Duration::from_nanos(1)));
+                drop(claim_slab());
+                let claimed = claim_slab().spawn(woken(false, false));
+                yield_now().await;
+                waits.into_iter().for_each(JoinHandle::<()>::abort);
+                drop((detached, unread));
+                output.await;
+                assert!(panic.join().await.is_err());
+                let ready = spawn_boxed(woken(false, true));
+                ready.abort();
+                claimed.await;
+            });
+            while rt.task_count() > 0 {
+                rt.tick().unwrap();
+            }
+        }
+        rt.tick().unwrap();
+        assert_eq!(rt.block_on(async { taken() }), 1, "the root future's own");
+    }
+}
