@@ -7,7 +7,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
@@ -101,7 +105,7 @@ fn an_output_that_panics_when_dropped_does_not_meet_another_panic() {
 
 #[test]
 fn a_future_and_its_output_that_both_panic_when_dropped_end_one_task() {
-    struct Ready(#[expect(dead_code, reason = "it is dropped")] Bomb);
+    struct Ready(Bomb);
     impl Future for Ready {
         type Output = Bomb;
         fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Bomb> {
@@ -115,6 +119,42 @@ fn a_future_and_its_output_that_both_panic_when_dropped_end_one_task() {
         assert_eq!(joined.map(std::mem::forget).unwrap_err().panic_message(), Some("dropped"));
     });
     assert_eq!((rt.stats().task_panics, rt.task_count()), (1, 0));
+}
+
+#[test]
+fn a_runtime_may_go_with_its_thread() {
+    thread_local! {
+        static KEPT: RefCell<Option<Runtime<'static>>> = const { RefCell::new(None) };
+    }
+    /// Uses the World as it is dropped.
+    struct Leaves(Arc<AtomicUsize>);
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            let entities = WorldCtx::current().with_world(|world| {
+                world.spawn_empty();
+                world.entities().len()
+            });
+            self.0.fetch_add(entities as usize, Ordering::Relaxed);
+        }
+    }
+    let _guard = watchdog(LIMIT_SECONDS);
+    let entities = Arc::new(AtomicUsize::new(0));
+    let leaves = Leaves(entities.clone());
+    thread::spawn(|| {
+        let mut rt = Runtime::owning(World::new());
+        rt.block_on(async {
+            let (sender, receiver) = onbeat::channel::local::channel::<u8>(1);
+            drop(spawn_boxed(async move {
+                let _held = (leaves, sender);
+                sleep(Duration::from_secs(3_600)).await;
+            }));
+            drop(spawn_boxed(async move { receiver.recv().await }));
+        });
+        KEPT.set(Some(rt));
+    })
+    .join()
+    .unwrap();
+    assert!(entities.load(Ordering::Relaxed) > 0, "its tasks are dropped in sight of the World");
 }
 
 #[test]
@@ -241,11 +281,11 @@ fn a_schedule_that_was_taken_over_goes_back_to_the_world() {
     let ran = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let count = ran.clone();
     schedule.add_systems(move || {
-        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
     });
     world.add_schedule(schedule);
     for _ in 0..2 {
         Runtime::builder(&mut world).stages([Mine.intern()]).build().tick().unwrap();
     }
-    assert_eq!(ran.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(ran.load(Ordering::Relaxed), 2);
 }

@@ -22,8 +22,9 @@ use std::{
 use bevy_ecs::prelude::*;
 use common::{LIMIT_SECONDS, watchdog};
 use onbeat::{
-    CancellationToken, ClockMode, JoinHandle, Runtime, ShutdownSignal, Tick, WorldCtx, channel,
-    interval, net::UdpSocket, shield, sleep, spawn, spawn_boxed, timeout,
+    CancelReason, CancellationToken, ClockMode, JoinError, JoinHandle, Runtime, ShutdownSignal,
+    Tick, WorldCtx, channel, interval, net::UdpSocket, scope, shield, sleep, spawn, spawn_boxed,
+    timeout,
 };
 
 type Hook = Box<dyn FnMut()>;
@@ -423,4 +424,13 @@ fn those_who_wait_for_the_end_recheck_after_registering() {
     let (cancelled, signal) = (token.cancelled(), shutdown.signal());
     is_seen(move || token.cancel(), cancelled);
     is_seen(move || shutdown.shutdown(), signal);
+
+    let child = Rc::new(Cell::new(None));
+    let kept = child.clone();
+    let mut scope: Waiting = Box::pin(scope(async move |s| {
+        kept.set(Some(s.spawn(std::future::pending::<()>())));
+    }));
+    assert!(scope.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let ended = is_seen(move || drop(scope), child.take().unwrap().join());
+    assert!(matches!(ended, Err(JoinError::Cancelled(CancelReason::Scope))));
 }

@@ -39,14 +39,28 @@ impl<T> Outcome<T> {
     ///
     /// When the output was taken already; `what` is what awaits it.
     pub(super) fn poll(&self, what: &str, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        if let Poll::Ready(ended) = self.take(what) {
+            return Poll::Ready(ended);
+        }
+        let stored = self.waiting.take().filter(|stored| stored.will_wake(cx.waker()));
+        let waker = stored.unwrap_or_else(|| cx.waker().clone());
+        drop(self.waiting.replace(Some(waker)));
+        // What was cloned and dropped may be anybody's code, and may have ended the children.
+        let polled = self.take(what);
+        if polled.is_ready() {
+            drop(self.waiting.take());
+        }
+        polled
+    }
+
+    /// The end, if it has come.
+    fn take(&self, what: &str) -> Poll<Option<T>> {
         match self.state.replace(State::Taken) {
             State::Output(output) => return Poll::Ready(Some(output)),
             State::Taken => panic!("{what} is polled again after it gave its output"),
             State::Running if self.running.get() == 0 => return Poll::Ready(None),
             State::Running => self.state.set(State::Running),
         }
-        let stored = self.waiting.take().filter(|stored| stored.will_wake(cx.waker()));
-        self.waiting.set(Some(stored.unwrap_or_else(|| cx.waker().clone())));
         Poll::Pending
     }
 
