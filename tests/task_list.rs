@@ -4,11 +4,12 @@ mod common;
 
 use std::{future::pending, net::SocketAddr, panic::Location, time::Duration};
 
-use bevy_ecs::world::World;
+use bevy_ecs::prelude::*;
 use common::{LIMIT_SECONDS, panic_message, watchdog};
 use onbeat::{
-    ClockMode, JoinHandle, Runtime, TaskInfo, WaitsFor, WorldCtx, claim_slab, named,
-    net::TcpListener, precise_now, sleep, spawn, spawn_boxed, timeout, yield_now,
+    ClockMode, Handle, JoinHandle, Runtime, TaskInfo, Tick, WaitsFor, WorldCtx, channel,
+    claim_slab, named, net::TcpListener, precise_now, sleep, spawn, spawn_boxed, timeout,
+    yield_now,
 };
 
 /// A virtual runtime that knows the details of its tasks.
@@ -120,6 +121,70 @@ fn a_task_says_what_it_waits_for() {
         let info = find(&tasks, handle);
         assert_eq!((info.waits_for, info.is_ready), (*waits_for, false), "{}", info.name);
     }
+}
+
+/// A task that waits says for what.
+#[track_caller]
+fn check<F: Future + 'static>(what: &'static str, make: impl FnOnce(WorldCtx, Entity) -> F) {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    world.init_resource::<Price>();
+    let mut rt = runtime(&mut world);
+    let mut task = None;
+    rt.block_on(async {
+        let ctx = WorldCtx::current();
+        let entity = ctx.with_world(|world| world.spawn(Part).id());
+        task = Some(spawn(make(ctx, entity)));
+        yield_now().await;
+        yield_now().await;
+    });
+    let info = find(&rt.tasks(), task.as_ref().expect("it was spawned above"));
+    assert_eq!((info.waits_for, info.is_ready), (Some(WaitsFor::Other(what)), false));
+}
+
+#[derive(Resource, Default)]
+struct Price;
+#[derive(Component)]
+struct Part;
+#[derive(Message, Event, Clone)]
+struct Note;
+
+#[test]
+fn a_task_says_that_it_waits_for_a_channel() {
+    macro_rules! check_channel {
+        ($($module:ident $value:expr, $sent:expr;)*) => {$(
+            #[allow(unused_mut, reason = "some channels are used through `&`")]
+            check("a value in a channel", |_, _| async {
+                let (mut sender, mut receiver) = channel::$module::channel($value);
+                sender.try_send($sent).unwrap();
+                while receiver.recv().await.is_some() {}
+            });
+            #[allow(unused_mut, reason = "as above")]
+            check("room in a channel", |_, _| async {
+                let (mut sender, _receiver) = channel::$module::channel($value);
+                while sender.send($sent).await.is_ok() {}
+            });
+        )*};
+    }
+    check_channel! {
+        local 1, 7;
+        mpsc 1, 7;
+        spsc 1, 7;
+        mpsc_bytes 64, &[7; 8];
+        spsc_bytes 64, &[7; 8];
+    }
+}
+
+#[test]
+fn a_task_says_that_it_waits_for_the_world_or_another_thread() {
+    check("a later tick", |ctx, _| async move { ctx.ticks(100).await });
+    check("a condition", |ctx, _| ctx.until(Tick, |_| None::<()>));
+    check("a message", |ctx, _| async move { drop(ctx.messages::<Note>().recv().await) });
+    check("an event", |ctx, _| ctx.event::<Note>());
+    check("a change of a resource", |ctx, _| ctx.res_changed::<Price>());
+    check("a change of a component", |ctx, entity| ctx.entity(entity).changed::<Part>());
+    check("an answer of a runtime", |_, _| Handle::current().spawn_with(pending::<()>).unwrap());
+    check("the end of an entity", |ctx, entity| ctx.entity(entity).despawned());
 }
 
 async fn timeout_of_an_hour() {

@@ -1,4 +1,5 @@
-//! What keeps a loop over a channel that is always ready from holding the turn for ever.
+//! What channel operations tell the runtime: how many were ready, which keeps a loop over a channel that is
+//! always ready from holding the turn for ever, and what the others wait for.
 //!
 //! In one poll of a task, [`READY_A_POLL`] sends and receives may be ready. Each one after that wakes its
 //! task and is pending once; since a task that wakes itself is polled in the next turn, all others, the
@@ -12,10 +13,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::context;
+use crate::{context, executor::details::Wait};
 
 /// How many channel operations may be ready in one poll of a task.
 pub(crate) const READY_A_POLL: u32 = 128;
+
+/// What those who receive, and those who send, wait for.
+pub(crate) const A_VALUE: &str = "a value in a channel";
+pub(crate) const ROOM: &str = "room in a channel";
 
 thread_local! {
     static SPENT: Cell<Spent> = const { Cell::new(Spent { poll: u64::MAX, count: 0 }) };
@@ -67,5 +72,14 @@ impl Courtesy {
             let before = if spent.poll == poll { spent.count } else { 0 };
             SPENT.set(Spent { poll, count: before.saturating_add(1) });
         }
+    }
+
+    /// Notes what its task waits for, if the operation is pending.
+    #[inline]
+    pub(crate) fn noting<R>(polled: Poll<R>, what: &'static str) -> Poll<R> {
+        if polled.is_pending() {
+            context::try_current(|core| core.executor.note_wait(Wait::Other(what)));
+        }
+        polled
     }
 }

@@ -63,7 +63,11 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{SendError, TryRecvError, TrySendError, budget::Courtesy, sync};
+use super::{
+    SendError, TryRecvError, TrySendError,
+    budget::{A_VALUE, Courtesy, ROOM},
+    sync,
+};
 use crate::wakers::{drop_all, quietly};
 use shared::{Shared, Ticket, Waits};
 
@@ -279,7 +283,10 @@ impl<T> Receiver<T> {
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         ready!(self.courtesy.poll(cx));
         let take = |shared: &Shared<T>| shared.try_recv();
-        let received = ready!(self.shared.poll_recv(Ticket::POLLED_BY_HAND, cx, take));
+        let received = ready!(Courtesy::noting(
+            self.shared.poll_recv(Ticket::POLLED_BY_HAND, cx, take),
+            A_VALUE
+        ));
         self.courtesy.spend();
         Poll::Ready(received)
     }
@@ -392,7 +399,7 @@ impl<T> Future for Sending<'_, T> {
         let this = &mut *self;
         ready!(this.courtesy.poll(cx));
         if this.ticket.is_some() || !this.shared.has_room() {
-            return this.poll_without_room(cx);
+            return Courtesy::noting(this.poll_without_room(cx), ROOM);
         }
         let value = this.end();
         this.shared.push(value);
@@ -484,7 +491,7 @@ impl<T> Receiving<'_, T> {
             Err(TryRecvError::Disconnected) => None,
             Err(TryRecvError::Empty) => {
                 let ticket = *self.ticket.get_or_insert_with(|| self.shared.ticket());
-                ready!(self.shared.poll_recv(ticket, cx, take))
+                ready!(Courtesy::noting(self.shared.poll_recv(ticket, cx, take), A_VALUE))
             }
         };
         self.courtesy.spend();

@@ -85,7 +85,8 @@ use futures_core::Stream;
 
 use super::{
     RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, blocking,
-    budget::Courtesy, shows_its_channel, sync,
+    budget::{A_VALUE, Courtesy},
+    shows_its_channel, sync,
 };
 use protocol::{Consumer, Producer};
 
@@ -412,7 +413,8 @@ impl<T> Receiver<T> {
     /// ```
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         ready!(self.courtesy.poll(cx));
-        let received = ready!(protocol::poll_recv(&mut self.consumer, cx, Consumer::pop));
+        let received = protocol::poll_recv(&mut self.consumer, cx, Consumer::pop);
+        let received = ready!(Courtesy::noting(received, A_VALUE));
         self.courtesy.spend();
         Poll::Ready(received)
     }

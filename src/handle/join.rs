@@ -13,7 +13,11 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::{context, executor::CancelReason, task::JoinError};
+use crate::{
+    context,
+    executor::{CancelReason, details::Wait},
+    task::JoinError,
+};
 
 enum State<T> {
     Waiting(Option<Waker>),
@@ -261,6 +265,8 @@ impl<T> Future for RemoteJoin<T> {
         };
         drop(state);
         drop(before);
+        let what = Wait::Other("an answer of a runtime");
+        context::try_current(|core| core.executor.note_wait(what));
         Poll::Pending
     }
 }

@@ -28,7 +28,10 @@ use super::{
     look::Watch,
     waiters::Waiters,
 };
-use crate::context::{self, Core};
+use crate::{
+    context::{self, Core},
+    executor::details::Wait,
+};
 
 /// `reference`, or the oldest tick that still compares as older, if that is younger.
 pub(super) fn young(reference: Tick, now: Tick) -> Tick {
@@ -182,7 +185,10 @@ impl<R> Future for ResChanged<R> {
             self.leave();
             return Poll::Ready(());
         }
-        context::find(self.runtime, |_| ()).expect("the runtime whose World is awaited has gone");
+        context::find(self.runtime, |core| {
+            core.executor.note_wait(Wait::Other("a change of a resource"));
+        })
+        .expect("the runtime whose World is awaited has gone");
         let waker = cx.waker().clone();
         let old = self.watch.waiters.borrow_mut().park(entry, waker);
         drop(old);

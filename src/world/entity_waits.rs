@@ -21,7 +21,7 @@ use super::{
     observe::{Aimed, Inserted, Removed, Source},
     tether::{Hold, Tether},
 };
-use crate::context;
+use crate::{context, executor::details::Wait};
 
 /// The future of [`EntityCtx::event`] and the like: completes with the first event after the call, or
 /// when the entity goes before one.
@@ -117,7 +117,12 @@ impl Future for Despawned {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let lives = self.hold.as_mut().is_some_and(|hold| hold.park(cx.waker().clone()));
-        if lives { Poll::Pending } else { Poll::Ready(()) }
+        if !lives {
+            return Poll::Ready(());
+        }
+        let what = Wait::Other("the end of an entity");
+        context::try_current(|core| core.executor.note_wait(what));
+        Poll::Pending
     }
 }
 
@@ -201,7 +206,10 @@ impl<C: Component> Future for EntityChanged<C> {
             self.leave();
             return Poll::Ready(Ok(()));
         }
-        context::find(self.runtime, |_| ()).expect("the runtime whose World is awaited has gone");
+        context::find(self.runtime, |core| {
+            core.executor.note_wait(Wait::Other("a change of a component"));
+        })
+        .expect("the runtime whose World is awaited has gone");
         let waker = cx.waker().clone();
         let old = watch.park(entry, waker);
         drop(old);

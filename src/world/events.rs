@@ -18,7 +18,7 @@ use super::{
     observe::{Hub, Inserted, Source, Triggered},
     tether::{Tether, wake_contained},
 };
-use crate::context;
+use crate::{context, executor::details::Wait};
 
 /// Where an observer leaves what it heard, on whatever thread it ran.
 struct Mailbox<T>(Mutex<Mail<T>>);
@@ -111,8 +111,10 @@ impl<T> Subscription<T> {
             Some(Ok(value)) => Poll::Ready(value),
             Some(Err(payload)) => resume_unwind(payload),
             None => {
-                context::find(self.runtime, |_| ())
-                    .expect("the runtime in which an event is awaited has gone");
+                context::find(self.runtime, |core| {
+                    core.executor.note_wait(Wait::Other("an event"));
+                })
+                .expect("the runtime in which an event is awaited has gone");
                 Poll::Pending
             }
         }

@@ -25,7 +25,10 @@ use super::{
     look::Watch,
     waiters::Waiters,
 };
-use crate::context::{self, Core};
+use crate::{
+    context::{self, Core},
+    executor::details::Wait,
+};
 
 /// How many messages were ever written.
 fn count<M: Message>(messages: &Messages<M>) -> usize {
@@ -265,6 +268,7 @@ impl<M: Message> MessageReceiver<M> {
         let waker = cx.waker().clone();
         let old = self.park(waker);
         drop(old);
+        context::try_current(|core| core.executor.note_wait(Wait::Other("a message")));
         Poll::Pending
     }
 

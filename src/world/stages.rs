@@ -12,7 +12,10 @@ use std::{
 use bevy_ecs::schedule::InternedScheduleLabel;
 
 use super::{until::Condition, waiters::Waiters};
-use crate::context::{self, Core};
+use crate::{
+    context::{self, Core},
+    executor::details::Wait,
+};
 
 /// What an entry waits for: the look for its stage, from a tick on, and then perhaps a condition.
 pub(super) struct StageWait {
@@ -91,7 +94,8 @@ impl StageEntry {
             self.leave();
             return Poll::Ready(());
         }
-        context::find(self.runtime, |_| ()).expect("the runtime whose stage is awaited has gone");
+        context::find(self.runtime, |core| core.executor.note_wait(Wait::Other("a stage")))
+            .expect("the runtime whose stage is awaited has gone");
         let waker = cx.waker().clone();
         let old = self.waiting.borrow_mut().park(entry, waker);
         drop(old);

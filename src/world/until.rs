@@ -14,7 +14,7 @@ use std::{
 use bevy_ecs::world::World;
 
 use super::{lend::Lent, stages::StageEntry};
-use crate::context;
+use crate::{context, executor::details::Wait};
 
 /// What the loop asks before a stage.
 pub(super) trait Condition {
@@ -108,6 +108,7 @@ impl<F, T> Future for Until<F, T> {
     /// polled after it completed.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         if self.entry.poll(cx).is_pending() {
+            context::try_current(|core| core.executor.note_wait(Wait::Other("a condition")));
             return Poll::Pending;
         }
         match self.test.answer.take().expect("`Until` is polled after it completed") {

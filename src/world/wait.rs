@@ -252,6 +252,7 @@ impl Future for Ticks {
         let found = context::find(runtime, |core| {
             core.waits.in_later(|later| match *entry {
                 Some(waiting) if !later.is_fired(waiting) => {
+                    core.executor.note_wait(Wait::Other("a later tick"));
                     (Poll::Pending, [later.park(waiting, waker), None])
                 }
                 _ => {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{
-    super::{blocking::Attempt, budget::Courtesy},
+    super::{
+        blocking::Attempt,
+        budget::{A_VALUE, Courtesy, ROOM},
+    },
     ClaimError, ReadClaim, ReadClaims, Receiver, SendEnd, WriteClaim,
 };
 
@@ -57,7 +60,8 @@ impl<'a> Future for Claiming<'a> {
         let this = self.get_mut();
         let end = this.end.as_mut().expect(DONE);
         ready!(this.courtesy.poll(cx));
-        let result = ready!(end.poll_reserve(this.len, &mut this.waits, cx));
+        let result = end.poll_reserve(this.len, &mut this.waits, cx);
+        let result = ready!(Courtesy::noting(result, ROOM));
         this.courtesy.spend();
         let end = this.end.take().expect("it was there a line ago");
         Poll::Ready(result.map(|()| WriteClaim::new(end)))
@@ -127,7 +131,8 @@ impl Future for Sending<'_> {
         let this = self.get_mut();
         let end = this.end.as_mut().expect(DONE);
         ready!(this.courtesy.poll(cx));
-        let result = ready!(end.poll_send(this.bytes, &mut this.waits, cx));
+        let result = end.poll_send(this.bytes, &mut this.waits, cx);
+        let result = ready!(Courtesy::noting(result, ROOM));
         this.courtesy.spend();
         this.end = None;
         Poll::Ready(result)
@@ -194,7 +199,8 @@ impl<'a> Receiving<'a> {
     fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<(&'a mut Receiver, bool)> {
         let receiver = self.receiver.as_mut().expect(DONE);
         ready!(self.courtesy.poll(cx));
-        let is_message = ready!(receiver.poll_find(&mut self.waits, cx));
+        let is_message = receiver.poll_find(&mut self.waits, cx);
+        let is_message = ready!(Courtesy::noting(is_message, A_VALUE));
         self.courtesy.spend();
         let receiver = self.receiver.take().expect("it was there a line ago");
         Poll::Ready((receiver, is_message))

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::super::{RecvTimeoutError, TryRecvError, blocking, budget::Courtesy};
+use super::super::{
+    RecvTimeoutError, TryRecvError, blocking,
+    budget::{A_VALUE, Courtesy},
+};
 use super::{
     claims::{ReadClaim, ReadClaims},
     futures::{Receiving, ReceivingMany},
@@ -170,7 +173,8 @@ impl Receiver {
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<ReadClaim<'_>>> {
         ready!(self.courtesy.poll(cx));
         let mut waits = false;
-        let is_message = ready!(self.poll_find(&mut waits, cx));
+        let is_message = self.poll_find(&mut waits, cx);
+        let is_message = ready!(Courtesy::noting(is_message, A_VALUE));
         self.courtesy.spend();
         Poll::Ready(is_message.then(|| ReadClaim::new(self)))
     }

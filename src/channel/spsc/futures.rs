@@ -8,7 +8,9 @@ use std::{
 
 use super::{
     super::{
-        SendError, TryRecvError, TrySendError, blocking::Attempt, budget::Courtesy,
+        SendError, TryRecvError, TrySendError,
+        blocking::Attempt,
+        budget::{A_VALUE, Courtesy, ROOM},
         shows_its_channel,
     },
     protocol::{self, Consumer, Producer},
@@ -64,7 +66,8 @@ impl<T> Future for Sending<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         ready!(this.courtesy.poll(cx));
-        let sent = ready!(protocol::poll_send(this.producer, &mut this.value, &mut this.waits, cx));
+        let sent = protocol::poll_send(this.producer, &mut this.value, &mut this.waits, cx);
+        let sent = ready!(Courtesy::noting(sent, ROOM));
         this.courtesy.spend();
         Poll::Ready(sent)
     }
@@ -128,6 +131,7 @@ impl<'a, T> Receiving<'a, T> {
         ready!(self.courtesy.poll(cx));
         let received = protocol::poll_recv(self.consumer, cx, take);
         self.waits = received.is_pending();
+        let received = Courtesy::noting(received, A_VALUE);
         if received.is_ready() {
             self.courtesy.spend();
         }

@@ -6,6 +6,9 @@ use crate::channel::sync;
 mod budget {
     use std::task::{Context, Poll};
 
+    pub(crate) const A_VALUE: &str = "";
+    pub(crate) const ROOM: &str = "";
+
     #[derive(Clone, Copy, Default, Debug)]
     pub(crate) struct Courtesy {}
 
@@ -15,6 +18,10 @@ mod budget {
         }
 
         pub(crate) fn spend(&mut self) {}
+
+        pub(crate) fn noting<R>(polled: Poll<R>, _: &str) -> Poll<R> {
+            polled
+        }
     }
 }
 /// A model waits by loom's means.
