@@ -2,12 +2,13 @@
 
 mod common;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{cell::RefCell, net::SocketAddr, time::Duration};
 
 use bevy_ecs::world::World;
 use common::panic_message;
 use onbeat::{
-    IoHandle, Runtime, ShutdownSignal, WorldCtx, WorldError, event_time, interval, interval_at,
+    Backoff, IoHandle, Runtime, ShutdownSignal, WorldCtx, WorldError, after, after_delay,
+    event_time, interval, interval_at,
     net::{TcpListener, TcpStream, UdpSocket},
     precise_now, sleep, sleep_until, spawn_boxed, timeout, timeout_at,
 };
@@ -50,14 +51,41 @@ fn sleep_and_sleep_until_say_so() {
 
 #[test]
 fn timeout_and_timeout_at_say_so() {
-    check("", || timeout(Duration::ZERO, async {}));
-    check("", || timeout_at(std::time::Instant::now(), async {}));
+    check("timeout() needs", || timeout(Duration::ZERO, async {}));
+    check("timeout_at() needs", || timeout_at(std::time::Instant::now(), async {}));
 }
 
 #[test]
 fn interval_and_interval_at_say_so() {
-    check("", || interval(Duration::from_secs(1)));
-    check("", || interval_at(std::time::Instant::now(), Duration::from_secs(1)));
+    check("interval() needs", || interval(Duration::from_secs(1)));
+    check("interval_at() needs", || interval_at(std::time::Instant::now(), Duration::from_secs(1)));
+}
+
+#[test]
+fn after_and_after_delay_say_so() {
+    check("after() needs", || after(std::time::Instant::now(), async {}));
+    check("after_delay() needs", || after_delay(Duration::ZERO, async {}));
+}
+
+#[test]
+fn the_resets_of_an_interval_say_so() {
+    let second = Duration::from_secs(1);
+    let mut world = World::new();
+    let beat = Runtime::new(&mut world).block_on(async { interval(second) });
+    let beat = RefCell::new(beat);
+    check("Interval::reset() needs", || beat.borrow_mut().reset());
+    check("Interval::reset_immediately() needs", || beat.borrow_mut().reset_immediately());
+    check("Interval::reset_after() needs", || beat.borrow_mut().reset_after(second));
+    check("Interval::reset_at() needs", || {
+        beat.borrow_mut().reset_at(std::time::Instant::now());
+    });
+}
+
+#[test]
+fn a_backoff_says_so() {
+    let limited = || Backoff::builder().max_total(Duration::from_secs(1)).build();
+    check("a Backoff with a limit in time needs", || limited().next_delay());
+    check("Backoff::wait() needs", || drop(Backoff::builder().build().wait("refused")));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::sleep::{Sleep, sleep, sleep_until};
+use super::sleep::{Sleep, sleep_of, sleep_until_of};
 
 /// Waits until `deadline`, then runs `future` and gives its output.
 ///
@@ -33,7 +33,7 @@ use super::sleep::{Sleep, sleep, sleep_until};
 /// ```
 #[track_caller]
 pub fn after<F: Future>(deadline: Instant, future: F) -> After<F> {
-    After { sleep: sleep_until(deadline), waited: false, future }
+    After { sleep: sleep_until_of("after()", deadline), waited: false, future }
 }
 
 /// As [`after`], with the deadline `delay` after this call, by [`precise_now`](crate::precise_now).
@@ -56,7 +56,7 @@ pub fn after<F: Future>(deadline: Instant, future: F) -> After<F> {
 /// ```
 #[track_caller]
 pub fn after_delay<F: Future>(delay: Duration, future: F) -> After<F> {
-    After { sleep: sleep(delay), waited: false, future }
+    After { sleep: sleep_of("after_delay()", delay), waited: false, future }
 }
 
 pin_project! {

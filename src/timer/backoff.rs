@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{precise_now, sleep::sleep};
+use super::{precise_now_of, sleep::sleep_of};
 use crate::{clock::duration_ns, context};
+
+/// What asks for the time, where there is no runtime to have one.
+const LIMIT: &str = "a Backoff with a limit in time";
 
 /// Delays that grow by a factor, for attempts that fail.
 ///
@@ -100,7 +103,7 @@ impl Backoff {
     /// Dropping the future loses the rest of the wait and `error`; the retry is counted.
     #[track_caller]
     pub fn wait<E>(&mut self, error: E) -> impl Future<Output = Result<(), Exhausted<E>>> + use<E> {
-        let slept = self.next_delay().map(sleep);
+        let slept = self.next_delay().map(|delay| sleep_of("Backoff::wait()", delay));
         async move {
             match slept {
                 Some(sleep) => {
@@ -177,9 +180,12 @@ impl Backoff {
     #[track_caller]
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        let end = self.policy.deadline.map(|end| end.saturating_duration_since(precise_now()));
+        let end =
+            self.policy.deadline.map(|end| end.saturating_duration_since(precise_now_of(LIMIT)));
         let total = self.policy.max_total.map(|total| match self.began {
-            Some(began) => total.saturating_sub(precise_now().saturating_duration_since(began)),
+            Some(began) => {
+                total.saturating_sub(precise_now_of(LIMIT).saturating_duration_since(began))
+            }
             None => total,
         });
         end.into_iter().chain(total).min()
@@ -201,7 +207,7 @@ impl Backoff {
     #[track_caller]
     fn left(&mut self) -> Option<Duration> {
         if self.policy.max_total.is_some() && self.began.is_none() {
-            self.began = Some(precise_now());
+            self.began = Some(precise_now_of(LIMIT));
         }
         self.remaining()
     }

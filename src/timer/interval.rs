@@ -10,8 +10,8 @@ use std::{
 use futures_core::Stream;
 
 use super::{
-    event_time, precise_now,
-    sleep::{Sleep, sleep_until},
+    event_time, precise_now, precise_now_of,
+    sleep::{Sleep, sleep_until_of},
 };
 
 /// Beats every `period`, the first time in the next turn.
@@ -37,7 +37,7 @@ use super::{
 /// ```
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    interval_at(precise_now(), period)
+    Interval::new("interval()", precise_now_of("interval()"), period)
 }
 
 /// Beats at `start`, and every `period` from there.
@@ -65,13 +65,7 @@ pub fn interval(period: Duration) -> Interval {
 /// ```
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(!period.is_zero(), "an interval's period must be longer than zero");
-    Interval {
-        sleep: sleep_until(start),
-        period,
-        behavior: MissedTickBehavior::default(),
-        awaited: Awaited::NotYet,
-    }
+    Interval::new("interval_at()", start, period)
 }
 
 /// What an [`Interval`] does about a beat that was missed. The meanings are tokio's:
@@ -138,6 +132,18 @@ enum Awaited {
 }
 
 impl Interval {
+    /// `what` names itself outside a runtime.
+    #[track_caller]
+    fn new(what: &str, start: Instant, period: Duration) -> Self {
+        assert!(!period.is_zero(), "an interval's period must be longer than zero");
+        Self {
+            sleep: sleep_until_of(what, start),
+            period,
+            behavior: MissedTickBehavior::default(),
+            awaited: Awaited::NotYet,
+        }
+    }
+
     /// Waits for the next beat, and gives the instant for which it was due.
     ///
     /// # Cancellation
@@ -161,7 +167,7 @@ impl Interval {
             return Poll::Pending;
         }
         let due = self.sleep.deadline();
-        self.schedule(self.after(due));
+        self.schedule("polling an Interval", self.after(due));
         Poll::Ready(due)
     }
 
@@ -216,7 +222,8 @@ impl Interval {
     /// ```
     #[track_caller]
     pub fn reset(&mut self) {
-        self.schedule(later(precise_now(), self.period));
+        let what = "Interval::reset()";
+        self.schedule(what, later(precise_now_of(what), self.period));
     }
 
     /// The next beat is now.
@@ -226,7 +233,8 @@ impl Interval {
     /// Outside a runtime.
     #[track_caller]
     pub fn reset_immediately(&mut self) {
-        self.schedule(precise_now());
+        let what = "Interval::reset_immediately()";
+        self.schedule(what, precise_now_of(what));
     }
 
     /// The next beat is `after` from now, by [`precise_now`]; those behind it follow by the period.
@@ -236,7 +244,8 @@ impl Interval {
     /// Outside a runtime.
     #[track_caller]
     pub fn reset_after(&mut self, after: Duration) {
-        self.schedule(later(precise_now(), after));
+        let what = "Interval::reset_after()";
+        self.schedule(what, later(precise_now_of(what), after));
     }
 
     /// The next beat is at `deadline`; those behind it follow by the period. A deadline in the past is a
@@ -247,12 +256,12 @@ impl Interval {
     /// Outside a runtime.
     #[track_caller]
     pub fn reset_at(&mut self, deadline: Instant) {
-        self.schedule(deadline);
+        self.schedule("Interval::reset_at()", deadline);
     }
 
     #[track_caller]
-    fn schedule(&mut self, beat: Instant) {
-        self.sleep.reset(beat);
+    fn schedule(&mut self, what: &str, beat: Instant) {
+        self.sleep.reset_of(what, beat);
         let late = self.sleep.is_elapsed();
         self.awaited = if late { Awaited::TooLate } else { Awaited::NotYet };
     }

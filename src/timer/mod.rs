@@ -75,7 +75,13 @@ pub fn event_time() -> Instant {
 #[track_caller]
 #[must_use]
 pub fn precise_now() -> Instant {
-    context::current("precise_now()", |core| core.clock.instant(core.clock.precise_ns()))
+    precise_now_of("precise_now()")
+}
+
+/// As [`precise_now`], for `what`, which names itself outside a runtime.
+#[track_caller]
+fn precise_now_of(what: &str) -> Instant {
+    context::current(what, |core| core.clock.instant(core.clock.precise_ns()))
 }
 
 /// The time of the turn in UTC: that of [`event_time`], the same for everything in the turn.

@@ -38,7 +38,14 @@ use crate::{
 /// ```
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
-    context::current("sleep()", |core| Sleep::relative(core, duration))
+    sleep_of("sleep()", duration)
+}
+
+/// As [`sleep`], for `what`, which names itself outside a runtime.
+#[inline]
+#[track_caller]
+pub(super) fn sleep_of(what: &str, duration: Duration) -> Sleep {
+    context::current(what, |core| Sleep::relative(core, duration))
 }
 
 /// Completes when the clock has reached `deadline`, in the next turn at the earliest.
@@ -63,7 +70,14 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// ```
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    context::current("sleep_until()", |core| Sleep::absolute(core, deadline))
+    sleep_until_of("sleep_until()", deadline)
+}
+
+/// As [`sleep_until`], for `what`, which names itself outside a runtime.
+#[inline]
+#[track_caller]
+pub(super) fn sleep_until_of(what: &str, deadline: Instant) -> Sleep {
+    context::current(what, |core| Sleep::absolute(core, deadline))
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -185,8 +199,13 @@ impl Sleep {
     /// Outside a runtime.
     #[track_caller]
     pub fn reset(&mut self, deadline: Instant) {
-        let to = context::current("Sleep::reset()", |core| Self::absolute(core, deadline));
-        self.move_to(to);
+        self.reset_of("Sleep::reset()", deadline);
+    }
+
+    /// As [`reset`](Self::reset), for `what`, which names itself outside a runtime.
+    #[track_caller]
+    pub(super) fn reset_of(&mut self, what: &str, deadline: Instant) {
+        self.move_to(sleep_until_of(what, deadline));
     }
 
     /// As [`reset`](Self::reset), with the deadline `duration` after this call, by
@@ -213,8 +232,7 @@ impl Sleep {
     /// ```
     #[track_caller]
     pub fn reset_after(&mut self, duration: Duration) {
-        let to = context::current("Sleep::reset_after()", |core| Self::relative(core, duration));
-        self.move_to(to);
+        self.move_to(sleep_of("Sleep::reset_after()", duration));
     }
 
     /// Takes over the deadline and the runtime of `to`, which is of the current runtime and not armed.

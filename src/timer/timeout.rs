@@ -1,7 +1,7 @@
 //! [`Timeout`]: a future with a limit in time.
 
 use std::{
-    fmt,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -9,7 +9,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::sleep::{Sleep, sleep, sleep_until};
+use super::sleep::{Sleep, sleep_of, sleep_until_of};
 
 /// Gives `future`'s output, or [`Elapsed`] when `duration` has passed without one.
 ///
@@ -33,7 +33,7 @@ use super::sleep::{Sleep, sleep, sleep_until};
 /// ```
 #[track_caller]
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout { future, sleep: sleep(duration) }
+    Timeout { future, sleep: sleep_of("timeout()", duration) }
 }
 
 /// As [`timeout`], with the deadline as an instant.
@@ -57,7 +57,7 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
 /// ```
 #[track_caller]
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
-    Timeout { future, sleep: sleep_until(deadline) }
+    Timeout { future, sleep: sleep_until_of("timeout_at()", deadline) }
 }
 
 pin_project! {
@@ -149,6 +149,22 @@ impl<F: Future> Future for Timeout<F> {
 ///     assert_eq!(late.unwrap_err().to_string(), words);
 /// });
 /// ```
+///
+/// It is also an [`io::Error`], of the kind [`TimedOut`](io::ErrorKind::TimedOut):
+///
+/// ```
+/// use bevy_ecs::world::World;
+/// use onbeat::{Runtime, timeout};
+/// use std::{future::pending, io, time::Duration};
+///
+/// async fn read() -> io::Result<usize> {
+///     timeout(Duration::ZERO, pending::<io::Result<usize>>()).await?
+/// }
+///
+/// let mut world = World::new();
+/// let late = Runtime::new(&mut world).block_on(read());
+/// assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed(());
 
@@ -159,3 +175,10 @@ impl fmt::Display for Elapsed {
 }
 
 impl std::error::Error for Elapsed {}
+
+/// [`io::ErrorKind::TimedOut`], so that `?` works on a limited operation of a socket.
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
