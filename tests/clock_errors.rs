@@ -7,9 +7,9 @@ use std::{future::poll_fn, task::Poll, thread, time::Duration};
 use bevy_ecs::prelude::*;
 use common::{Bell, LIMIT_SECONDS, panic_message, watchdog};
 use onbeat::{
-    ClockMode, ExternalWork, Handle, Polled, Runtime, RuntimeBuilder, ShutdownSignal, Tick,
-    TickError, TickRequest, WorldCtx, named, net::TcpListener, sleep, spawn, spawn_boxed,
-    yield_now,
+    CatchUp, ClockMode, ExternalWork, Handle, Pacing, Polled, Runtime, RuntimeBuilder,
+    ShutdownSignal, Tick, TickError, TickRequest, VirtualClock, WorldCtx, named, net::TcpListener,
+    sleep, spawn, spawn_boxed, yield_now,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -133,6 +133,21 @@ fn a_program_that_spins_for_less_than_the_limit_goes_on_and_each_moment_counts_a
     for _ in 0..3_000 {
         rt.tick().unwrap();
     }
+}
+
+#[test]
+fn beats_that_are_made_up_for_are_progress_and_turns_between_them_are_not() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let pacing = Pacing::every(MS).catch_up(CatchUp::AtMost(u32::MAX));
+    let mut rt = builder(&mut world).pacing(pacing).build();
+    rt.block_on(async {
+        VirtualClock::current().unwrap().skip(10_000 * MS);
+        sleep(MS).await;
+    });
+    assert_eq!((rt.stats().ticks, rt.stats().beats_skipped), (10_002, 0));
+    let message = panic_message(|| rt.block_on(spin()));
+    assert!(message.contains(STILL), "{message}");
 }
 
 #[test]

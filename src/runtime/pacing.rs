@@ -298,6 +298,14 @@ impl Pacer {
         }
     }
 
+    /// The beat of the next tick, if it waits for one.
+    pub(super) fn beat_ns(&self) -> Option<u64> {
+        match self {
+            Self::Fixed(beats) => Some(beats.next_ns),
+            _ => None,
+        }
+    }
+
     /// Whether the beat of the next tick came before the last one had ended. Says so once.
     pub(super) fn has_overrun(&mut self, now_ns: u64) -> bool {
         match self {

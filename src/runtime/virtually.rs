@@ -19,9 +19,10 @@ pub(super) const TURNS_WITHOUT_PROGRESS: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Virtually {
     limit: u64,
-    /// Turns at the time `at_ns`.
+    /// Turns at the time `at_ns`, before the beat `beat_ns`.
     turns: u64,
     at_ns: u64,
+    beat_ns: Option<u64>,
     /// They are too many: the turn that goes on is the last, and names its tasks.
     is_last: bool,
     /// External work was counted at the last look.
@@ -32,7 +33,15 @@ pub(super) struct Virtually {
 
 impl Virtually {
     pub(super) fn new(limit: u64) -> Self {
-        Self { limit, turns: 0, at_ns: 0, is_last: false, was_held: false, begun: (0, 0) }
+        Self {
+            limit,
+            turns: 0,
+            at_ns: 0,
+            beat_ns: None,
+            is_last: false,
+            was_held: false,
+            begun: (0, 0),
+        }
     }
 }
 
@@ -92,16 +101,17 @@ impl FrameLoop {
     }
 
     /// Another turn. Too many in one moment, with nothing from outside to end it, are an error that names
-    /// the tasks of one more. Whoever calls `tick()` sees for himself.
+    /// the tasks of one more. Whoever calls `tick()` sees for himself. A tick that makes up for a beat is a
+    /// step towards the end of the moment, however many are to follow.
     fn count_turn(&mut self, core: &Core, time: &VirtualTime) -> Result<(), TickError> {
         let state = &mut self.virtually;
-        let at_ns = time.now_ns();
-        let counts = at_ns == state.at_ns
+        let (at_ns, beat_ns) = (time.now_ns(), self.pacer.beat_ns());
+        let counts = (at_ns, beat_ns) == (state.at_ns, state.beat_ns)
             && !matches!(self.pacer, Pacer::ByHand)
             && !time.is_paced()
             && !Self::waits_outside(core);
         if !counts {
-            state.at_ns = at_ns;
+            (state.at_ns, state.beat_ns) = (at_ns, beat_ns);
             self.forget_turns(core);
             return Ok(());
         }

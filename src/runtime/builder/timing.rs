@@ -50,7 +50,7 @@ impl RuntimeBuilder<'_> {
     ///
     /// Turns are counted from the beginning of `block_on`, and while no external work is counted and time
     /// does not follow real time: whatever else may end the moment would have to be a task, a system or a
-    /// poller that counts turns. [`Runtime::tick`](crate::Runtime::tick) counts none.
+    /// poller that counts turns. Ticks that make up for beats of a fixed rate do not count. [`Runtime::tick`](crate::Runtime::tick) counts none.
     ///
     /// ```should_panic
     /// use bevy_ecs::world::World;
