@@ -475,6 +475,8 @@ impl<'w> RuntimeBuilder<'w> {
             pacer: Pacer::ByHand,
             idle: Idle::Park,
             margin: Margin::default(),
+            rehearses: false,
+            rehearsed: false,
             pollers: std::mem::take(&mut self.pollers),
             timed: !self.fixed_steps.is_empty() || self.poll_hash,
             hashes: self.poll_hash,

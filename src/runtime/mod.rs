@@ -299,8 +299,8 @@ impl<'w> Runtime<'w> {
         let entered = Enter::new(core);
         let lent = Lent::new(world);
         frame.drive_by(Pacer::new(pacing));
+        frame.idle_by(idle, core, &lent);
         frame.forget_turns(core);
-        frame.idle = idle;
         let precision = core.reactor.keep_precision();
         let driven = core.executor.with_root(future, spawned_at, || {
             loop {

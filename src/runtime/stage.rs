@@ -38,6 +38,10 @@ use crate::{
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Tick;
 
+/// The schedule that is run before a beat.
+#[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
+struct Rehearsal;
+
 /// The stages, in the order in which a tick runs them, and their schedules.
 pub(super) struct Stages {
     schedules: Vec<Schedule>,
@@ -53,6 +57,11 @@ pub(super) struct Stages {
     has_steps: bool,
     /// Whether the ticks that follow have nothing to run; `None` when that may have changed.
     empty: Option<bool>,
+    /// What is run before a beat: see [`rehearse`](Self::rehearse).
+    rehearsal: Option<Schedule>,
+    /// How often it was run.
+    #[cfg(test)]
+    pub(super) rehearsals: u64,
     /// Those that the World had in its `Schedules`, by label.
     taken: Vec<InternedScheduleLabel>,
     _labels: StageLabels,
@@ -91,8 +100,20 @@ impl Stages {
         let order = order.collect();
         let has_steps = steps.iter().any(Option::is_some);
         let _labels = StageLabels::new(world.id(), labels);
-        let first = 0;
-        Self { schedules, order, startup, first, steps, has_steps, empty: None, taken, _labels }
+        Self {
+            schedules,
+            order,
+            startup,
+            first: 0,
+            steps,
+            has_steps,
+            empty: None,
+            rehearsal: None,
+            #[cfg(test)]
+            rehearsals: 0,
+            taken,
+            _labels,
+        }
     }
 
     /// The stages of the tick that begins.
@@ -205,11 +226,44 @@ impl Stages {
         self.schedules[self.order[stage]].systems_len() > 0
     }
 
+    /// Makes what [`rehearse`](Self::rehearse) runs, which takes longer than a rehearsal.
+    pub(super) fn prepare_rehearsal(&mut self, world: &mut World) {
+        if self.rehearsal.is_none() && self.any_systems() {
+            let mut schedule = Schedule::new(Rehearsal);
+            schedule.set_executor(SingleThreadedExecutor::new());
+            schedule.add_systems(|| {});
+            schedule.run(world);
+            self.rehearsal = Some(schedule);
+        }
+    }
+
+    /// Whether there is something to rehearse.
+    pub(super) fn can_rehearse(&self) -> bool {
+        self.rehearsal.is_some()
+    }
+
+    /// Runs a schedule with one system that does nothing. Bevy's code, and what of the World it reads, is
+    /// in the processor's caches then: a thread that spun for a millisecond finds its own loop there, and
+    /// what its neighbours left. A panic of an observer of change ticks, which any schedule may call, comes
+    /// back as an error.
+    pub(super) fn rehearse(&mut self, world: &mut World) -> Result<(), Payload> {
+        #[cfg(test)]
+        {
+            self.rehearsals += 1;
+        }
+        let Some(schedule) = &mut self.rehearsal else { return Ok(()) };
+        let ran = catch_unwind(AssertUnwindSafe(|| schedule.run(world)));
+        if ran.is_err() {
+            self.rehearsal = None;
+        }
+        ran
+    }
+
     /// Runs one stage. A panic comes back as an error, and the
     /// schedule can be run again: bevy's executor would skip the systems that had completed.
     pub(super) fn run(&mut self, stage: usize, world: &mut World) -> Result<(), Payload> {
         if let Some(check) = change_ticks::take(world.id()) {
-            for schedule in &mut self.schedules {
+            for schedule in self.schedules.iter_mut().chain(&mut self.rehearsal) {
                 schedule.check_change_ticks(check);
             }
         }

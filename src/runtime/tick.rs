@@ -54,6 +54,9 @@ pub(super) struct FrameLoop {
     pub(super) pacer: Pacer,
     pub(super) idle: Idle,
     pub(super) margin: Margin,
+    /// The thread spins before a beat of the real clock, and may rehearse the tick; it has, in this wait.
+    pub(super) rehearses: bool,
+    pub(super) rehearsed: bool,
     pub(super) pollers: Pollers,
     /// Every tick reads the clock as it begins, because its pacing or a stage depends on the time.
     pub(super) timed: bool,
@@ -196,6 +199,18 @@ impl FrameLoop {
     pub(super) fn drive_by(&mut self, pacer: Pacer) {
         self.pacer = pacer;
         self.timed = self.pacer.is_timed() || self.stages.has_steps() || self.hashes;
+    }
+
+    /// The thread waits like this in the ticks that follow, those of a fixed rate with a rehearsal of what it
+    /// does in them, if it is awake before the beat.
+    pub(super) fn idle_by(&mut self, idle: Idle, core: &Core, lent: &Lent<'_>) {
+        self.idle = idle;
+        let spins = !matches!(idle, Idle::Park) && !core.clock.is_virtual();
+        if spins && self.pacer.beat_ns().is_some() {
+            // Whoever replaced the World is found out by the tick.
+            let _ = lent.with(|world| self.stages.prepare_rehearsal(world));
+        }
+        self.rehearses = spins && self.stages.can_rehearse();
     }
 
     /// The next tick is driven by `tick()`.
