@@ -11,7 +11,8 @@ use bevy_ecs::{schedule::InternedScheduleLabel, schedule::ScheduleLabel, world::
 use super::{
     Held, Runtime,
     fixed_step::FixedStep,
-    idle::{Idle, Margin},
+    idle::Idle,
+    margin::Margin,
     pacing::{Pacer, Pacing},
     poller::Pollers,
     request::TickRequest,

@@ -4,7 +4,7 @@
 //!
 //! - [`tick`]: the loop contract, in its order;
 //! - [`pacing`]: when the next tick starts; [`idle`]: what the thread does until then, step 1 of the
-//!   contract; [`virtually`]: how time moves there under the virtual clock;
+//!   contract, and by what [`margin`] it wakes before its time; [`virtually`]: how time moves there under the virtual clock;
 //! - [`stage`]: the schedules that a tick runs, step 5, some of them in [`fixed_step`]s; and the end of a
 //!   tick, step 6;
 //! - [`remote`]: what other threads asked for, the end of step 2;
@@ -22,6 +22,7 @@ mod error;
 mod fixed_step;
 mod idle;
 mod introspection;
+mod margin;
 mod pacing;
 mod poller;
 mod quiesce;

@@ -19,7 +19,8 @@ use bevy_ecs::world::{World, WorldId};
 
 use super::{
     TickError,
-    idle::{Idle, Margin},
+    idle::Idle,
+    margin::Margin,
     pacing::{Due, Pacer},
     poller::Pollers,
     remote,
