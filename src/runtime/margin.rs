@@ -37,7 +37,7 @@ impl Margin {
             self.spun = 0;
             return Some(left_ns - self.ns());
         }
-        self.spun += u32::from(begins);
+        self.spun = self.spun.saturating_add(u32::from(begins));
         // A shorter wait would say nothing of a thread that really slept.
         let probes = begins && self.spun > Self::PROBE_EVERY && left_ns > Self::LEAST_NS;
         probes.then(|| {
@@ -120,6 +120,13 @@ mod tests {
         let (parks, margin_ns) = parks_in_short_waits(400_000, 60_000);
         assert!((385..=391).contains(&parks), "{parks}");
         assert!((125_000..140_000).contains(&margin_ns), "{margin_ns}");
+    }
+
+    #[test]
+    fn waits_too_short_for_a_probe_are_counted_without_end() {
+        let mut margin = Margin { spun: u32::MAX, ..Margin::default() };
+        assert_eq!(margin.park_ns(Margin::LEAST_NS, true), None);
+        assert!(margin.park_ns(20_000, true).is_some(), "the first that is long enough is one");
     }
 
     #[test]
