@@ -1,19 +1,41 @@
 //! Wakes from other threads: a bit for each task, which any thread may set at any time.
 //!
+//! What may be asked for is announced in one of the words of the inbox's first cache line: a *near* slot by
+//! its own bit there; the *lone* far slot by its number; any other far slot by its bit in a leaf word and the
+//! bit of that word in the summary. So a wake mostly is one write, of the line that the owner looks at.
+//!
+//! ```text
+//!                 near slot                          far slot
+//!                     |                                  | is `lone` free, or this slot's?
+//!                     |                     yes +--------+--------+ no
+//!                     v                         v                 v
+//!   first line:  near[..]                     lone             summary <-- then -- leaf word
+//!                     |                         |                 |                   |
+//!   owner:        swap 0                     swap 0            swap 0 ---- then ---> swap 0
+//! ```
+//!
 //! Invariants:
 //!
 //! - **never freed**: an inbox and its pages, once allocated, live as long as the process. So a waker
 //!   may reach an inbox by its runtime's number whenever it likes, also after that runtime has gone;
-//! - **always both**: a wake sets the leaf bit, then the summary bit, and tests neither before. A
-//!   skipped summary would lose the wake that races with the owner between its two swaps;
-//! - **one word before sleep**: whatever another thread wants of the runtime is announced in the
-//!   summary, so the owner that stored `parked` has one word to look at again.
+//! - **always a write**: a wake announces by a read-modify-write of its own, and a test never stands for it,
+//!   also where the word says already what it is to say. So the owner's swap that takes the announcement
+//!   reads what this wake, or a later one, wrote, and sees all that came before the wake;
+//! - **leaf, then summary**: a wake that announces in a leaf word sets the leaf bit, then the summary bit,
+//!   both always. The owner swaps the summary, then the leaf words of its bits. A skipped summary would lose
+//!   the wake that races with the owner between its two swaps;
+//! - **one line before sleep**: whatever another thread wants of the runtime is announced in the first line.
+//!   The owner stores `parked`, then looks at every word of it; a wake writes one of them, then looks at
+//!   `parked`. Writes and looks are in the one order of `SeqCst`, so one of the two looks comes last and sees;
+//! - **in rounds**: a drain looks at the near words, the lone slot and the far words once each before it looks
+//!   at any again, over as many calls as its limit makes of it. So none of them, woken however often, keeps
+//!   another one from its turn.
 
 #![expect(unsafe_code, reason = "pages that are never freed are reached by pointer")]
 
 use std::{cell::Cell, ptr};
 
-use super::sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, fence};
+use super::sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, fence, look_after_write};
 
 /// Wakes the owner out of its wait for events.
 pub(crate) trait Unpark: Send + Sync {
@@ -23,10 +45,10 @@ pub(crate) trait Unpark: Send + Sync {
 
 /// Slots that answer to one leaf word.
 const WORD: u32 = 64;
-/// Leaf words beside the summary, on its cache line: a wake of these slots takes one line from the owner,
-/// and the owner takes one line back. Each line more is a journey between two cores.
-const NEAR: usize = 6;
-/// Leaf words of the first page, the near ones counted; page `k > 0` has `PAGE_0 << (k - 1)`, so that the
+/// Words whose slots are near: all that the first cache line has room for. Fewer in a model, where each is
+/// looked at in every order.
+const NEAR: usize = if cfg!(loom) { 2 } else { 5 };
+/// Leaf words of the first page, where the near ones would be too; page `k > 0` has `PAGE_0 << (k - 1)`, so that the
 /// pages double what is there.
 const PAGE_0: u32 = 64;
 /// Pages that are enough for 2^24 slots: 2^18 leaf words.
@@ -51,12 +73,15 @@ type Page = Box<[AtomicU64]>;
 /// The foreign wakes of one runtime.
 ///
 /// What a wake writes comes first, on a cache line of its own; two, because processors fetch them in pairs.
+/// Each line more that a wake writes is a journey between two cores, and so is each that the owner takes back.
 #[repr(C, align(128))]
 pub(crate) struct Inbox {
+    /// The bits of the first slots.
+    near: [AtomicU64; NEAR],
+    /// A far slot, plus 1; 0 for none.
+    lone: AtomicU64,
     /// Bit `i % 64` is set after leaf word `i` was.
     summary: AtomicU64,
-    /// The first leaf words.
-    near: [AtomicU64; NEAR],
     /// The owner sleeps, or is about to.
     parked: AtomicBool,
     /// Doubling pages of leaf words; null until the owner has that many slots.
@@ -81,8 +106,9 @@ fn here() -> u64 {
 impl Inbox {
     pub(crate) fn new() -> Self {
         Self {
-            summary: AtomicU64::new(0),
             near: std::array::from_fn(|_| AtomicU64::new(0)),
+            lone: AtomicU64::new(0),
+            summary: AtomicU64::new(0),
             parked: AtomicBool::new(false),
             pages: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
             unpark: Mutex::new(None),
@@ -151,15 +177,45 @@ impl Inbox {
     }
 
     /// Asks the owner to poll `slot`, from any thread.
+    #[inline]
     pub(crate) fn wake(&self, slot: u32) {
         let word = slot / WORD;
-        let Some(leaf) = self.leaf(word) else {
-            return; // No owner of this inbox ever had so many slots.
+        match self.near.get(word as usize) {
+            Some(near) => _ = near.fetch_or(1 << (slot % WORD), Ordering::SeqCst),
+            None => self.announce_far(slot),
+        }
+        look_after_write();
+        if self.parked.load(Ordering::SeqCst) {
+            self.end_sleep();
+        }
+    }
+
+    #[inline]
+    fn announce_far(&self, slot: u32) {
+        let number = u64::from(slot) + 1;
+        let announce =
+            |over| self.lone.compare_exchange(over, number, Ordering::SeqCst, Ordering::Relaxed);
+        let announced = match announce(0) {
+            Err(before) if before == number => announce(number),
+            tried => tried,
         };
-        leaf.fetch_or(1 << (slot % WORD), Ordering::Release);
-        self.summary.fetch_or(1 << (word % 64), Ordering::Release);
-        fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::SeqCst) {
+        if announced.is_err() {
+            self.announce_in_leaf(slot);
+        }
+    }
+
+    fn announce_in_leaf(&self, slot: u32) {
+        let word = slot / WORD;
+        // Without a leaf, no owner of this inbox ever had so many slots.
+        if let Some(leaf) = self.leaf(word) {
+            leaf.fetch_or(1 << (slot % WORD), Ordering::Release);
+            self.summary.fetch_or(1 << (word % 64), Ordering::SeqCst);
+        }
+    }
+
+    #[cold]
+    fn end_sleep(&self) {
+        if self.parked.swap(false, Ordering::SeqCst) {
             let unpark = self.unpark.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             if let Some(unpark) = &*unpark {
                 unpark.unpark();
@@ -167,9 +223,11 @@ impl Inbox {
         }
     }
 
-    /// Whether nothing came since the last drain. One load.
+    /// Whether nothing came since the last drain. Loads of one cache line.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.summary.load(Ordering::Relaxed) == 0
+        let far = self.lone.load(Ordering::Relaxed) | self.summary.load(Ordering::Relaxed);
+        self.near.iter().fold(far, |all, near| all | near.load(Ordering::Relaxed)) == 0
     }
 
     /// Announces that the owner is about to sleep. False: something came; do not sleep.
@@ -189,9 +247,9 @@ impl Inbox {
         self.parked.store(false, Ordering::Relaxed);
     }
 
-    /// Hands the slots whose bits are set to `each`, in the order of the leaf words under each summary
-    /// bit, until `limit` slots have been handed out; stops only between words, and `resume` keeps
-    /// what is left for the next call. Returns how many were handed out.
+    /// Hands what was announced to `each`: near slots, the lone one, then far ones in the order of the leaf
+    /// words under each summary bit, until `limit` slots have been handed out. It stops only between words,
+    /// and `resume` says where the next call goes on. Returns how many were handed out.
     ///
     /// `each` must not call user code.
     pub(crate) fn drain(
@@ -201,13 +259,27 @@ impl Inbox {
         mut each: impl FnMut(u32),
     ) -> usize {
         let mut handed = 0;
-        if resume.pending == 0 {
-            resume.pending = self.summary.swap(0, Ordering::Acquire);
+        while let Some(near) = self.near.get(resume.near) {
+            if handed >= limit {
+                return handed;
+            }
+            handed += hand_out(near, resume.near as u32, &mut each);
+            resume.near += 1;
+        }
+        if resume.near == NEAR {
+            if handed >= limit {
+                return handed;
+            }
+            if self.lone.load(Ordering::Relaxed) != 0 {
+                handed += 1;
+                each((self.lone.swap(0, Ordering::Acquire) - 1) as u32);
+            }
+            resume.near += 1;
+            resume.pending |= self.take_summary();
             resume.next_word = 0;
         } else {
             // New arrivals join what is left, so that a full inbox cannot postpone a bit for ever.
-            let came = self.summary.swap(0, Ordering::Acquire);
-            resume.again |= came;
+            resume.again |= self.take_summary();
         }
         while resume.pending != 0 {
             let bit = resume.pending.trailing_zeros();
@@ -218,28 +290,27 @@ impl Inbox {
                     resume.next_word = word;
                     return handed;
                 }
-                if leaf.load(Ordering::Relaxed) != 0 {
-                    let mut bits = leaf.swap(0, Ordering::Acquire);
-                    handed += bits.count_ones() as usize;
-                    while bits != 0 {
-                        each(word * WORD + bits.trailing_zeros());
-                        bits &= bits - 1;
-                    }
-                }
+                handed += hand_out(leaf, word, &mut each);
                 word += 64;
             }
             resume.pending &= resume.pending - 1;
             resume.next_word = 0;
         }
-        resume.pending = std::mem::take(&mut resume.again);
+        *resume = Drain { pending: std::mem::take(&mut resume.again), ..Drain::default() };
         handed
     }
 
+    fn take_summary(&self) -> u64 {
+        // What comes after this look is there at the next one.
+        if self.summary.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        self.summary.swap(0, Ordering::Acquire)
+    }
+
+    /// Leaf word `word`, of far slots.
     #[inline]
     fn leaf(&self, word: u32) -> Option<&AtomicU64> {
-        if let Some(near) = self.near.get(word as usize) {
-            return Some(near);
-        }
         let (page, at) = place(word);
         if page >= PAGES {
             return None;
@@ -248,15 +319,32 @@ impl Inbox {
     }
 }
 
+/// Hands out the slots of `bits`, which are those of word `word`. Returns how many.
+#[inline]
+fn hand_out(bits: &AtomicU64, word: u32, each: &mut impl FnMut(u32)) -> usize {
+    if bits.load(Ordering::Relaxed) == 0 {
+        return 0;
+    }
+    let all = bits.swap(0, Ordering::Acquire);
+    let mut left = all;
+    while left != 0 {
+        each(word * WORD + left.trailing_zeros());
+        left &= left - 1;
+    }
+    all.count_ones() as usize
+}
+
 impl std::fmt::Debug for Inbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inbox").field("is_empty", &self.is_empty()).finish_non_exhaustive()
     }
 }
 
-/// Where a budgeted drain stopped.
+/// Where a budgeted drain stopped in its round.
 #[derive(Default, Debug)]
 pub(crate) struct Drain {
+    /// The near word to go on with; after them comes the lone slot, and then the far ones.
+    near: usize,
     /// Summary bits whose leaf words are still to be looked at.
     pending: u64,
     /// Summary bits that were set again meanwhile.
@@ -266,7 +354,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Whether a drain stopped before its end.
+    /// Whether the drain has taken announcements out of the first line, and not handed them out.
     pub(crate) fn is_pending(&self) -> bool {
         self.pending != 0
     }

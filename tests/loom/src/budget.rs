@@ -1,41 +1,73 @@
-//! A drain with a limit stops after a leaf word and goes on in a later turn. A bit that is set again
-//! meanwhile, before or behind the place where it stopped, is handed out again.
+//! A drain with a limit stops after a word and goes on in a later turn. A bit that is set again meanwhile,
+//! before or behind the place where it stopped, is handed out again.
 
-use crate::support::{Owner, Shared, Sleep, check};
-
-/// Leaf words 0 and 64: both under summary bit 0, in two pages.
-const FIRST: u32 = 0;
-const SECOND: u32 = 64 * 64;
+use crate::support::{
+    FAR, FAR_APART, FAR_BESIDE, NEAR, NEAR_APART, NEAR_BESIDE, Owner, Shared, Sleep, check,
+};
 
 /// The owner starts with `before` announced, and takes one slot a turn while a thread asks `meanwhile`.
 fn drain_one_by_one(before: &'static [u32], meanwhile: &'static [u32]) {
     check(3, move || {
         let sleep = Sleep::new();
-        let shared = Shared::new(&[FIRST, SECOND, 64], &sleep);
+        let slots: Vec<u32> = [before, meanwhile].concat();
+        let shared = Shared::new(&slots, &sleep);
         before.iter().for_each(|&slot| shared.ask(slot));
         let mut owner = Owner::new(&shared);
         let waker = shared.asker(meanwhile);
-        owner.run_until(before.len() + meanwhile.len(), 1, &sleep);
+        owner.run_until(slots.len(), 1, &sleep);
         waker.join().unwrap();
     });
 }
 
 #[test]
 fn a_bit_set_while_it_is_being_taken_is_handed_out_again() {
-    drain_one_by_one(&[FIRST], &[FIRST]);
+    drain_one_by_one(&[NEAR], &[NEAR]);
+    drain_one_by_one(&[FAR], &[FAR]);
+    drain_one_by_one(&[FAR_BESIDE, FAR], &[FAR]);
 }
 
 #[test]
 fn a_bit_set_behind_the_place_where_the_drain_stopped_is_not_lost() {
-    drain_one_by_one(&[FIRST, SECOND], &[FIRST]);
+    drain_one_by_one(&[NEAR, NEAR_APART], &[NEAR]);
+    drain_one_by_one(&[FAR_BESIDE, FAR, FAR_APART], &[FAR]);
 }
 
 #[test]
 fn a_bit_set_before_the_place_where_the_drain_stopped_is_not_lost() {
-    drain_one_by_one(&[FIRST], &[SECOND, FIRST]);
+    drain_one_by_one(&[NEAR], &[NEAR_APART, NEAR]);
+    drain_one_by_one(&[FAR_BESIDE, FAR], &[FAR_APART, FAR]);
 }
 
 #[test]
-fn a_bit_set_under_another_summary_bit_waits_for_its_turn() {
-    drain_one_by_one(&[FIRST, SECOND], &[64, FIRST]);
+fn a_far_wake_behind_near_ones_and_near_wakes_behind_a_far_one_are_not_lost() {
+    drain_one_by_one(&[NEAR, FAR], &[NEAR_BESIDE]);
+    drain_one_by_one(&[FAR_BESIDE, FAR, NEAR], &[NEAR_BESIDE, NEAR]);
+}
+
+/// Whoever is announced again before each turn does not keep another one waiting.
+fn nobody_starves(again: &'static [u32], waits: u32) {
+    check(0, move || {
+        let sleep = Sleep::new();
+        let slots: Vec<u32> = again.iter().copied().chain([waits]).collect();
+        let shared = Shared::new(&slots, &sleep);
+        let mut owner = Owner::new(&shared);
+        again.iter().for_each(|&slot| shared.inbox.wake(slot));
+        shared.ask(waits);
+        let mut turns = 0;
+        while owner.seen() == 0 {
+            owner.turn(1);
+            again.iter().for_each(|&slot| shared.inbox.wake(slot));
+            turns += 1;
+            assert!(turns <= slots.len() + 1, "{waits} starves");
+        }
+    });
+}
+
+#[test]
+fn slots_that_are_always_woken_starve_no_other_one() {
+    nobody_starves(&[NEAR, NEAR_APART], FAR);
+    nobody_starves(&[NEAR, FAR_BESIDE], FAR);
+    nobody_starves(&[FAR, FAR_BESIDE, FAR_APART], NEAR);
+    nobody_starves(&[NEAR_APART, FAR_BESIDE, FAR_APART], NEAR);
+    nobody_starves(&[NEAR, FAR_BESIDE, FAR], FAR_APART);
 }

@@ -65,6 +65,15 @@ impl Drop for Door {
     }
 }
 
+/// Near slots: two of one word, and one of another.
+pub(crate) const NEAR: u32 = 3;
+pub(crate) const NEAR_BESIDE: u32 = 5;
+pub(crate) const NEAR_APART: u32 = 64;
+/// Far slots: two of one leaf word, and one of a leaf word that answers to the same summary bit.
+pub(crate) const FAR: u32 = 2 * 64 + 3;
+pub(crate) const FAR_BESIDE: u32 = 2 * 64 + 5;
+pub(crate) const FAR_APART: u32 = 66 * 64;
+
 /// An inbox and, for some of its slots, how much was asked of each.
 pub(crate) struct Shared {
     pub(crate) inbox: Inbox,

@@ -4,7 +4,7 @@
 #[path = "../../../src/executor/sync.rs"]
 mod library;
 
-pub(crate) use library::{AtomicPtr, AtomicU64, Mutex, Ordering, fence};
+pub(crate) use library::{AtomicPtr, AtomicU64, Mutex, Ordering, fence, look_after_write};
 
 /// loom's `AtomicBool`, with a store that is ordered as C++ orders it.
 ///
