@@ -48,6 +48,8 @@ const WORD: u32 = 64;
 /// Words whose slots are near: all that the first cache line has room for. Fewer in a model, where each is
 /// looked at in every order.
 const NEAR: usize = if cfg!(loom) { 2 } else { 5 };
+/// Where a drain stands that has come to the far words: behind the near words and the lone slot.
+const FAR: usize = NEAR + 1;
 /// Leaf words of the first page, where the near ones would be too; page `k > 0` has `PAGE_0 << (k - 1)`, so that the
 /// pages double what is there.
 const PAGE_0: u32 = 64;
@@ -259,24 +261,28 @@ impl Inbox {
         mut each: impl FnMut(u32),
     ) -> usize {
         let mut handed = 0;
-        while let Some(near) = self.near.get(resume.near) {
+        for word in resume.near..NEAR {
+            let near = &self.near[word];
+            if is_clear(near) {
+                continue;
+            }
             if handed >= limit {
+                resume.near = word;
                 return handed;
             }
-            handed += hand_out(near, resume.near as u32, &mut each);
-            resume.near += 1;
+            handed += hand_out(near, word as u32, &mut each);
         }
-        if resume.near == NEAR {
-            if handed >= limit {
-                return handed;
-            }
-            if self.lone.load(Ordering::Relaxed) != 0 {
+        if resume.near <= NEAR {
+            if !is_clear(&self.lone) {
+                if handed >= limit {
+                    resume.near = NEAR;
+                    return handed;
+                }
                 handed += 1;
                 each((self.lone.swap(0, Ordering::Acquire) - 1) as u32);
             }
-            resume.near += 1;
+            resume.near = FAR;
             resume.pending |= self.take_summary();
-            resume.next_word = 0;
         } else {
             // New arrivals join what is left, so that a full inbox cannot postpone a bit for ever.
             resume.again |= self.take_summary();
@@ -290,7 +296,9 @@ impl Inbox {
                     resume.next_word = word;
                     return handed;
                 }
-                handed += hand_out(leaf, word, &mut each);
+                if !is_clear(leaf) {
+                    handed += hand_out(leaf, word, &mut each);
+                }
                 word += 64;
             }
             resume.pending &= resume.pending - 1;
@@ -301,11 +309,7 @@ impl Inbox {
     }
 
     fn take_summary(&self) -> u64 {
-        // What comes after this look is there at the next one.
-        if self.summary.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
-        self.summary.swap(0, Ordering::Acquire)
+        if is_clear(&self.summary) { 0 } else { self.summary.swap(0, Ordering::Acquire) }
     }
 
     /// Leaf word `word`, of far slots.
@@ -319,19 +323,23 @@ impl Inbox {
     }
 }
 
+/// Whether nothing is announced here. What comes after this look is there at the next one.
+#[inline(always)]
+fn is_clear(word: &AtomicU64) -> bool {
+    word.load(Ordering::Relaxed) == 0
+}
+
 /// Hands out the slots of `bits`, which are those of word `word`. Returns how many.
-#[inline]
+#[inline(always)]
 fn hand_out(bits: &AtomicU64, word: u32, each: &mut impl FnMut(u32)) -> usize {
-    if bits.load(Ordering::Relaxed) == 0 {
-        return 0;
+    let mut bits = bits.swap(0, Ordering::Acquire);
+    let mut handed = 0;
+    while bits != 0 {
+        each(word * WORD + bits.trailing_zeros());
+        bits &= bits - 1;
+        handed += 1;
     }
-    let all = bits.swap(0, Ordering::Acquire);
-    let mut left = all;
-    while left != 0 {
-        each(word * WORD + left.trailing_zeros());
-        left &= left - 1;
-    }
-    all.count_ones() as usize
+    handed
 }
 
 impl std::fmt::Debug for Inbox {
@@ -343,7 +351,7 @@ impl std::fmt::Debug for Inbox {
 /// Where a budgeted drain stopped in its round.
 #[derive(Default, Debug)]
 pub(crate) struct Drain {
-    /// The near word to go on with; after them comes the lone slot, and then the far ones.
+    /// The near word to go on with; or [`NEAR`] for the lone slot, or [`FAR`].
     near: usize,
     /// Summary bits whose leaf words are still to be looked at.
     pending: u64,
@@ -357,5 +365,103 @@ impl Drain {
     /// Whether the drain has taken announcements out of the first line, and not handed them out.
     pub(crate) fn is_pending(&self) -> bool {
         self.pending != 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+    impl Unpark for Nobody {
+        fn unpark(&self) {}
+    }
+
+    const NEAR_SLOTS: u32 = NEAR as u32 * WORD;
+
+    /// An open inbox with room for `slots`, and those below.
+    fn inbox(slots: &[u32]) -> Inbox {
+        let inbox = Inbox::new();
+        inbox.open(Box::new(Nobody));
+        let end = slots.iter().max().map_or(0, |most| most + 1);
+        (0..end).step_by(64).for_each(|slot| inbox.ensure(slot));
+        inbox
+    }
+
+    /// What calls of `drain` with this limit hand out, until nothing is left.
+    fn drained(inbox: &Inbox, limit: usize) -> Vec<Vec<u32>> {
+        let (mut resume, mut calls) = (Drain::default(), Vec::new());
+        while !inbox.is_empty() || resume.is_pending() {
+            let mut call = Vec::new();
+            let handed = inbox.drain(&mut resume, limit, |slot| call.push(slot));
+            assert_eq!(handed, call.len());
+            calls.push(call);
+        }
+        calls
+    }
+
+    #[test]
+    fn what_is_woken_is_handed_out_once_wherever_it_is_announced() {
+        let first = NEAR_SLOTS;
+        let slots = [0, 3, 64, first - 1, first, first + 1, 4_095, 4_096, 5_000, 500_000];
+        let inbox = inbox(&slots);
+        for _ in 0..3 {
+            slots.iter().for_each(|&slot| inbox.wake(slot));
+        }
+        let mut all = drained(&inbox, usize::MAX).concat();
+        assert_eq!(all[..5], slots[..5], "near ones in order, then the first far one");
+        all.sort_unstable();
+        assert_eq!(all, slots);
+    }
+
+    #[test]
+    fn a_lone_far_wake_is_one_write_and_needs_no_page() {
+        let inbox = inbox(&[]);
+        inbox.wake(NEAR_SLOTS + 7);
+        assert_eq!(inbox.summary.load(Ordering::Relaxed), 0);
+        assert_eq!(drained(&inbox, 1), [[NEAR_SLOTS + 7]]);
+    }
+
+    #[test]
+    fn a_slot_that_no_owner_had_is_not_announced_behind_another_one() {
+        let inbox = inbox(&[]);
+        for slot in [NEAR_SLOTS, NEAR_SLOTS + 1, (1 << 24) - 1] {
+            inbox.wake(slot);
+        }
+        assert_eq!(drained(&inbox, usize::MAX), [[NEAR_SLOTS]]);
+    }
+
+    #[test]
+    fn a_drain_stops_behind_the_word_that_reaches_its_limit_and_goes_on_there() {
+        let slots = [1, 2, 70, 1_000, 1_001, 1_002, 2_000];
+        let inbox = inbox(&slots);
+        slots.iter().for_each(|&slot| inbox.wake(slot));
+        // Word 15 has 1,000 and its neighbours, word 31 has 2,000; the lone slot comes before both.
+        let expected: [&[u32]; 5] = [&[1, 2], &[70], &[1_000], &[1_001, 1_002], &[2_000]];
+        assert_eq!(drained(&inbox, 1), expected);
+    }
+
+    #[test]
+    fn slots_that_are_always_woken_starve_no_other_one() {
+        let far = [NEAR_SLOTS, NEAR_SLOTS + 64, NEAR_SLOTS + 65, 70_000];
+        let slots: Vec<u32> = (0..NEAR_SLOTS).step_by(64).chain(far).collect();
+        for &waits in &slots {
+            let inbox = inbox(&slots);
+            let mut resume = Drain::default();
+            let again = || {
+                let others = slots.iter().filter(|&&slot| slot != waits);
+                others.for_each(|&slot| inbox.wake(slot));
+            };
+            again();
+            inbox.wake(waits);
+            let mut calls = 0;
+            let mut found = false;
+            while !found {
+                inbox.drain(&mut resume, 1, |slot| found |= slot == waits);
+                again();
+                calls += 1;
+                assert!(calls <= 2 * slots.len(), "slot {waits} starves");
+            }
+        }
     }
 }

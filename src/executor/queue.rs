@@ -322,7 +322,8 @@ impl Executor {
         self.drain_bits(limit)
     }
 
-    #[cold]
+    // Not cold: it is seldom called, but then somebody waits for it.
+    #[inline(never)]
     fn drain_bits(&self, limit: usize) -> bool {
         let mut runtime = false;
         let mut drain = self.drain.borrow_mut();

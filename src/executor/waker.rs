@@ -69,7 +69,7 @@ fn wake_elsewhere(key: Key, here: Option<RuntimeId>) {
 }
 
 /// The other road: the task belongs to a runtime that does not run on this thread now.
-#[cold]
+// Not cold: for a thread that only wakes tasks of another one it is the road.
 #[inline(never)]
 fn wake_foreign(key: Key) {
     if let Some(inbox) = registry::inbox(key.runtime()) {
