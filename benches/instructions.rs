@@ -10,9 +10,9 @@
 
 use std::{env, future::poll_fn, hint::black_box, pin::pin, task::Poll, time::Duration};
 
-use bevy_ecs::{prelude::*, system::SystemState};
+use bevy_ecs::{prelude::*, schedule::SingleThreadedExecutor, system::SystemState};
 use onbeat::{
-    Runtime, WorldCtx,
+    Runtime, Tick, WorldCtx,
     channel::{local, mpsc, spsc},
     sleep, spawn_boxed, spawn_slab, yield_now,
 };
@@ -33,7 +33,7 @@ const LIVE: u64 = 10_000;
 
 type Path = (&'static str, fn(u64));
 
-const PATHS: [Path; 16] = [
+const PATHS: [Path; 18] = [
     ("poll after a self-wake, 64 tasks", |times| yields(64, times)),
     ("poll after a self-wake, 1 task", |times| yields(1, times)),
     ("spawn, poll and join, boxed", spawn_and_join_boxed),
@@ -50,6 +50,8 @@ const PATHS: [Path; 16] = [
     ("spsc channel pair", spsc_pair),
     ("mpsc channel pair", mpsc_pair),
     ("empty tick", empty_tick),
+    ("Schedule::run with 1 system", schedule_run),
+    ("tick with 1 system", tick_with_a_system),
 ];
 
 fn main() {
@@ -264,5 +266,31 @@ fn empty_tick(times: u64) {
     let mut runtime = Runtime::new(&mut world);
     for _ in 0..times {
         runtime.tick().expect("nothing fails in an empty tick");
+    }
+}
+
+fn count(mut counter: ResMut<'_, Counter>) {
+    counter.0 += 1;
+}
+
+/// Without a runtime.
+fn schedule_run(times: u64) {
+    let mut world = World::new();
+    world.init_resource::<Counter>();
+    let mut schedule = Schedule::new(Tick);
+    schedule.set_executor(SingleThreadedExecutor::new());
+    schedule.add_systems(count);
+    for _ in 0..times {
+        schedule.run(&mut world);
+    }
+}
+
+fn tick_with_a_system(times: u64) {
+    let mut world = World::new();
+    world.init_resource::<Counter>();
+    let mut runtime = Runtime::new(&mut world);
+    runtime.schedule(Tick).add_systems(count);
+    for _ in 0..times {
+        runtime.tick().expect("nothing fails in a tick of one system");
     }
 }

@@ -171,8 +171,7 @@ impl Clock {
         self.frozen_ns.set(now_ns);
     }
 
-    /// Whether the turn has a time. One that has none has nothing that could be due either.
-    #[inline]
+    /// Whether the turn has a time.
     pub(crate) fn is_read(&self) -> bool {
         !self.unread.get()
     }

@@ -20,7 +20,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    executor::{Executor, key::TaskIdentity, waker},
+    executor::{Executor, agenda::Items, key::TaskIdentity, waker},
     handle::queue::Remote,
     reactor::{Reactor, signals::SignalPipe},
     shutdown::ShutdownState,
@@ -113,6 +113,7 @@ impl Core {
     /// Routes SIGINT and SIGTERM of the process to this runtime's shutdown.
     pub(crate) fn install_signal_handlers(&self) -> io::Result<()> {
         if self.signals.get().is_none() {
+            self.executor.agenda().add(Items::SOCKETS);
             let pipe = SignalPipe::new(&self.reactor)?;
             // The cell was empty above, and nothing in between fills it.
             let _ = self.signals.set(pipe);

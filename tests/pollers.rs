@@ -216,6 +216,27 @@ fn a_panic_of_a_poller_leaves_block_on_and_the_runtime_goes_on() {
 }
 
 #[test]
+fn who_awaited_the_tick_in_which_a_poller_panics_resumes_in_the_next_one() {
+    let mut world = World::new();
+    let (mut calls, mut kept) = (0, Vec::new());
+    let mut rt = Runtime::builder(&mut world)
+        .poller(move || {
+            calls += 1;
+            if calls == 2 {
+                kept.push(WorldCtx::current().next_tick());
+                assert!(kept.is_empty(), "cheese");
+            }
+            0
+        })
+        .build();
+    rt.block_on(async { drop(spawn_boxed(WorldCtx::current().next_tick())) });
+    assert!(panic_message(|| rt.tick().unwrap()).contains("cheese"));
+    assert_eq!(rt.task_count(), 1);
+    rt.tick().unwrap();
+    assert_eq!(rt.task_count(), 0);
+}
+
+#[test]
 fn a_poller_is_dropped_with_the_runtime_where_the_world_may_be_used() {
     struct UsesWorld(Drops);
     impl Drop for UsesWorld {

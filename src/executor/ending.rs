@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     CancelReason, Executor, OnTaskPanic,
+    agenda::Items,
     key::{SlotIndex, TaskIdentity},
     memory::{Payload, Stage},
     table::Flags,
@@ -38,7 +39,7 @@ impl Executor {
             self.forget(second);
         }
         if !is_root {
-            self.task_panics.set(self.task_panics.get() + 1);
+            self.count_panic();
             self.panicked.set(self.panicked.get() + 1);
         }
         self.ended(slot);
@@ -51,12 +52,17 @@ impl Executor {
         let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else {
             return;
         };
-        self.task_panics.set(self.task_panics.get() + 1);
+        self.count_panic();
         if self.leaves(self.torn_in_poll.get() == self.polls.get()) {
             self.let_leave(payload);
         } else {
             self.guarded(|| drop(payload));
         }
+    }
+
+    fn count_panic(&self) {
+        self.agenda.add(Items::COUNTS);
+        self.task_panics.set(self.task_panics.get() + 1);
     }
 
     /// Whether a panic leaves `block_on`. `torn`: it may have left half an update in the World.
@@ -92,7 +98,7 @@ impl Executor {
 
     /// Lets go of a payload that nobody asks for. Its destructor may panic too; then it is leaked.
     pub(crate) fn forget(&self, payload: Payload) {
-        self.forgotten_payloads.set(self.forgotten_payloads.get() + 1);
+        self.count_forgotten(1);
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
@@ -100,6 +106,7 @@ impl Executor {
 
     /// So many payloads were let go of elsewhere.
     pub(crate) fn count_forgotten(&self, payloads: u64) {
+        self.agenda.add(Items::COUNTS);
         self.forgotten_payloads.set(self.forgotten_payloads.get() + payloads);
     }
 
@@ -120,7 +127,7 @@ impl Executor {
 
     pub(super) fn bury(&self, identity: TaskIdentity) {
         self.reapable.borrow_mut().push_back(identity);
-        self.reap_pending.set(true);
+        self.agenda.add(Items::REAP);
     }
 
     /// Flushes what was left to be flushed, then drops the futures of aborted tasks, the outputs that
@@ -128,14 +135,14 @@ impl Executor {
     /// between polls and between stages, where the World may be used.
     #[inline]
     pub(crate) fn reap(&self) {
-        if self.reap_pending.get() {
+        if self.agenda.has(Items::REAP) {
             self.reap_all();
         }
     }
 
     #[inline(never)]
     fn reap_all(&self) {
-        while self.reap_pending.replace(false) {
+        while self.agenda.take(Items::REAP) {
             if let Err(payload) = self.flush_left() {
                 self.tear(payload);
             }
@@ -173,12 +180,11 @@ impl Executor {
     /// Has what the World's users left to be done done before the next poll.
     #[inline]
     pub(crate) fn ask_flush(&self) {
-        self.flush_pending.set(true);
-        self.reap_pending.set(true);
+        self.agenda.add(Items::FLUSH.union(Items::REAP));
     }
 
     pub(super) fn flush_left(&self) -> Result<(), Payload> {
-        if self.flush_pending.replace(false) {
+        if self.agenda.take(Items::FLUSH) {
             catch_unwind(AssertUnwindSafe(self.flush.get()))
         } else {
             Ok(())
@@ -197,7 +203,7 @@ impl Executor {
 
     /// The panic is to leave `block_on`, unless an earlier one is on its way: that one leaves.
     fn let_leave(&self, payload: Payload) {
-        self.stopped.set(true);
+        self.agenda.add(Items::STOPPED);
         match self.propagate.take() {
             Some(first) => {
                 self.propagate.set(Some(first));

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Executor,
+    agenda::Items,
     key::{SlotIndex, TaskIdentity},
     table::Slot,
 };
@@ -63,7 +64,7 @@ impl Executor {
     /// Has the reaper drop `kept`.
     pub(crate) fn leave(&self, kept: Box<dyn Any>) {
         self.keeping.left.borrow_mut().push_back(kept);
-        self.reap_pending.set(true);
+        self.agenda.add(Items::REAP);
     }
 
     /// The task in this slot has ended: what it kept is left to the reaper.

@@ -5,7 +5,7 @@
 //! - [`key`]: how tasks are named, and which names give rights;
 //! - [`waker`]: a key as a `Waker`;
 //! - [`inbox`]: wakes from other threads, over [`sync`]'s atomics, found through [`registry`];
-//! - [`table`]: slots; [`ring`]: those that are ready;
+//! - [`table`]: slots; [`ring`]: those that are ready; [`agenda`]: what else a turn looks at;
 //! - [`queue`], [`round`], [`ending`], [`handle`]: the executor's operations, along the drawing below;
 //! - [`details`]: what is known of tasks for those who look; [`watch`]: what is noted of polls;
 //!   [`spans`]: what a collector of traces sees;
@@ -34,6 +34,7 @@
 //! Invariant **no guard across user code**: while a future, a destructor or a waker of somebody else
 //! runs, nothing of the executor is borrowed but cells.
 
+pub(crate) mod agenda;
 pub(crate) mod details;
 mod ending;
 mod handle;
@@ -62,6 +63,7 @@ use std::{
     ptr,
 };
 
+use agenda::{Agenda, Items};
 use details::Details;
 use inbox::{Drain, Inbox};
 use keep::Keeping;
@@ -173,10 +175,9 @@ pub(crate) enum NotSpawned {
     TooLarge { needs: usize, size: usize },
 }
 
-/// Counters of the executor, since it was made.
+/// Counters of the executor that rarely move, since it was made.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct ExecutorCounts {
-    pub(crate) polls: u64,
     pub(crate) foreign_wakes: u64,
     pub(crate) task_panics: u64,
     pub(crate) forgotten_payloads: u64,
@@ -193,20 +194,16 @@ pub(crate) struct Endings {
 
 pub(crate) struct Executor {
     registration: Registration,
+    agenda: Agenda,
     table: Table,
     pool: Pool,
     ready: Ring,
     /// Behind the turn mark.
     deferred: Ring,
-    /// An entry that asks for no poll, as its task has ended or was polled ahead of it, may be all that the
-    /// rings hold.
-    void_left: Cell<bool>,
     /// What is ready waits here while those who come before it are woken.
     aside: Ring,
     /// Polled first, whatever other queue they are in as well.
     front: RefCell<VecDeque<SlotIndex>>,
-    /// `front` holds something.
-    front_waits: Cell<bool>,
     /// Those who wait for a stage are being woken: who is woken is polled first.
     gathering: Cell<bool>,
     /// The slot that is being polled, or slot 0. Between two polls of one pass over the ring it may still
@@ -219,16 +216,11 @@ pub(crate) struct Executor {
     root_ended: Cell<bool>,
     /// Who ended first is reaped first.
     reapable: RefCell<VecDeque<TaskIdentity>>,
-    /// Something is to be done after this poll: reaped, dropped or flushed.
-    reap_pending: Cell<bool>,
-    flush_pending: Cell<bool>,
     flush: Cell<fn()>,
     keeping: Keeping,
     /// Slots that have their bit in the inbox.
     in_inbox: Cell<u32>,
     drain: RefCell<Drain>,
-    /// A drain stopped before its end.
-    drain_pending: Cell<bool>,
     next_serial: Cell<NonZeroU64>,
     /// Tasks that were spawned, and those of them that have ended, the root futures not counted.
     spawned: Cell<u64>,
@@ -247,8 +239,6 @@ pub(crate) struct Executor {
     /// The poll in which a panic last unwound out of a `with_world` closure.
     torn_in_poll: Cell<u64>,
     propagate: Cell<Option<Payload>>,
-    /// `propagate` holds something: no task is polled until it has left.
-    stopped: Cell<bool>,
     /// The runtime is being dropped: nothing is spawned any more.
     closing: Cell<bool>,
 }
@@ -266,27 +256,23 @@ impl Executor {
         let nobody = ptr::from_ref(table.runtime());
         let executor = Self {
             registration,
+            agenda: Agenda::default(),
             running: Cell::new(nobody),
             nobody,
             table,
             pool,
             ready: Ring::new(),
             deferred: Ring::new(),
-            void_left: Cell::new(false),
             aside: Ring::new(),
             front: RefCell::new(VecDeque::new()),
-            front_waits: Cell::new(false),
             gathering: Cell::new(false),
             root: Cell::new(nobody),
             root_ended: Cell::new(false),
             reapable: RefCell::new(VecDeque::new()),
-            reap_pending: Cell::new(false),
-            flush_pending: Cell::new(false),
             flush: Cell::new(|| {}),
             keeping: Keeping::default(),
             in_inbox: Cell::new(0),
             drain: RefCell::new(Drain::default()),
-            drain_pending: Cell::new(false),
             next_serial: Cell::new(NonZeroU64::MIN),
             spawned: Cell::new(0),
             ended: Cell::new(0),
@@ -302,7 +288,6 @@ impl Executor {
             watch: Watch::new(details, hashes),
             torn_in_poll: Cell::new(0),
             propagate: Cell::new(None),
-            stopped: Cell::new(false),
             closing: Cell::new(false),
         };
         executor.make_room();
@@ -339,14 +324,13 @@ impl Executor {
         self.local_wakes.get()
     }
 
-    /// Rises with every poll of a task: which one is going on.
+    /// Polls of tasks: which one is going on.
     pub(crate) fn poll_number(&self) -> u64 {
         self.polls.get()
     }
 
     pub(crate) fn counts(&self) -> ExecutorCounts {
         ExecutorCounts {
-            polls: self.polls.get(),
             foreign_wakes: self.foreign_wakes.get(),
             task_panics: self.task_panics.get(),
             forgotten_payloads: self.forgotten_payloads.get(),
@@ -355,20 +339,25 @@ impl Executor {
 
     /// Whether a task, or the reaper, has something to do before any event. Not to be asked in a poll.
     pub(crate) fn has_work(&self) -> bool {
-        if self.void_left.get() {
+        if self.agenda.has(Items::VOID) {
             self.drop_void();
         }
-        !(self.ready.is_empty()
-            && self.deferred.is_empty()
-            && !self.reap_pending.get()
-            && !self.drain_pending.get()
-            && !self.front_waits.get())
+        !(self.deferred.is_empty()
+            && self.ready.is_empty()
+            && !self.agenda.has(Items::REAP.union(Items::DRAIN).union(Items::FRONT)))
     }
 
-    /// Whether nothing is ready in this turn, nor to be reaped.
+    /// Whether nothing is ready in this turn, nor to be reaped, and no panic waits to leave.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
-        self.ready.is_empty() && !self.front_waits.get() && !self.reap_pending.get()
+        !self.agenda.has(Items::REAP.union(Items::FRONT).union(Items::STOPPED))
+            && self.ready.is_empty()
+    }
+
+    /// What a turn has to look at beside what is ready.
+    #[inline]
+    pub(crate) fn agenda(&self) -> &Agenda {
+        &self.agenda
     }
 
     /// Whether a task is ready to be polled in this turn.

@@ -7,6 +7,7 @@ use std::{panic::Location, pin::pin, ptr, task::Waker};
 
 use super::{
     Executor, NotSpawned,
+    agenda::Items,
     key::{Key, SLOTS_MAX, SlotIndex, TaskIdentity},
     memory::{self, RootBody, TaskCell},
     pool::Pool,
@@ -309,14 +310,14 @@ impl Executor {
         {
             slot.set(Flags::FRONT);
             self.front.borrow_mut().push_back(key.slot());
-            self.front_waits.set(true);
+            self.agenda.add(Items::FRONT);
         }
     }
 
     /// Takes the wakes of other threads, at most about `limit`. True: the runtime itself was woken.
     #[inline]
     pub(crate) fn drain_inbox(&self, limit: usize) -> bool {
-        if self.inbox().is_empty() && !self.drain_pending.get() {
+        if self.inbox().is_empty() && !self.agenda.has(Items::DRAIN) {
             return false;
         }
         self.drain_bits(limit)
@@ -337,7 +338,8 @@ impl Executor {
                 self.queue(slot);
             }
         });
-        self.drain_pending.set(drain.is_pending());
+        self.agenda.set(Items::DRAIN, drain.is_pending());
+        self.agenda.add(Items::COUNTS);
         self.foreign_wakes.set(self.foreign_wakes.get() + woken);
         runtime
     }

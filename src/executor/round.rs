@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     Executor,
+    agenda::Items,
     memory::{Payload, Polled, Stage},
     table::{Flags, Slot},
     waker,
@@ -39,6 +40,13 @@ impl Executor {
         self.pass(budget, || self.ready.end())
     }
 
+    /// As [`rounds`](Self::rounds), in the caller's own code: for the one place where nearly all tasks are
+    /// polled.
+    #[inline(always)]
+    pub(crate) fn rounds_in_line(&self, budget: u64) -> u64 {
+        self.pass(budget, || self.ready.end())
+    }
+
     /// Polls what stands before `end`, and what comes there meanwhile: one pass over the ring, under one
     /// guard against panics. Returns how many tasks were polled, at most `budget`.
     ///
@@ -56,7 +64,7 @@ impl Executor {
                 let stop = head.wrapping_add(u64::from(waiting).min(left) as u32);
                 if head == stop {
                     if waiting > 0 {
-                        self.void_left.set(true);
+                        self.agenda.add(Items::VOID);
                     }
                     return;
                 }
@@ -72,7 +80,7 @@ impl Executor {
     /// Polls those who come first, whatever the budget.
     #[inline]
     pub(crate) fn round_first(&self) {
-        if self.front_waits.get() {
+        if self.agenda.has(Items::FRONT) {
             self.poll_all_first();
         }
     }
@@ -86,7 +94,7 @@ impl Executor {
         {
             self.contain(payload);
         }
-        self.front_waits.set(!self.front.borrow().is_empty());
+        self.agenda.set(Items::FRONT, !self.front.borrow().is_empty());
     }
 
     fn poll_front(&self, left: &Cell<usize>) {
@@ -101,7 +109,7 @@ impl Executor {
             slot.clear(Flags::FRONT);
             if slot.flags().has(Flags::QUEUED) {
                 slot.set(Flags::SPENT);
-                self.void_left.set(true);
+                self.agenda.add(Items::VOID);
             }
             if slot.flags().has(Flags::ABORTED) {
                 self.release(slot);
@@ -168,7 +176,7 @@ impl Executor {
         // A waker of ours has nothing to drop.
         let waker = ManuallyDrop::new(waker::waker(slot.key()));
         match slot.cell.poll(&mut Context::from_waker(&waker)) {
-            Polled::Pending if !self.reap_pending.get() => {}
+            Polled::Pending if !self.agenda.has(Items::REAP) => {}
             Polled::Pending => self.reap_after_poll(),
             Polled::Ready => self.completed(slot),
             Polled::Not => self.not_polled(slot),
@@ -193,7 +201,7 @@ impl Executor {
     /// that they are taken for no work. Behind a task that is ready they stay: its turn pops them.
     #[cold]
     pub(super) fn drop_void(&self) {
-        self.void_left.set(false);
+        self.agenda.remove(Items::VOID);
         for deferred in [false, true] {
             let ring = if deferred { &self.deferred } else { &self.ready };
             while !ring.is_empty() {
@@ -226,7 +234,7 @@ impl Executor {
     pub(super) fn ended(&self, slot: &Slot) {
         slot.retire();
         if slot.flags().has(Flags::QUEUED) {
-            self.void_left.set(true);
+            self.agenda.add(Items::VOID);
         }
         if ptr::eq(slot, self.root.get()) {
             cold_path();
@@ -277,12 +285,12 @@ impl Executor {
 
     /// Whether a panic waits to leave `block_on`.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.get()
+        self.agenda.has(Items::STOPPED)
     }
 
     /// The panic that is to leave `block_on`.
     pub(crate) fn take_propagated(&self) -> Option<Payload> {
-        self.stopped.set(false);
+        self.agenda.remove(Items::STOPPED);
         self.propagate.take()
     }
 }

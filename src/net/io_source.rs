@@ -26,7 +26,7 @@ use mio::{event::Source, net::TcpStream};
 use super::IoHandle;
 use crate::{
     context,
-    executor::details::Wait,
+    executor::{agenda::Items, details::Wait},
     reactor::{Direction, IoId},
 };
 
@@ -52,8 +52,11 @@ enum Readiness {
 impl<S: Source> IoSource<S> {
     pub(super) fn new(handle: IoHandle, mut source: S) -> io::Result<Self> {
         let runtime = handle.runtime;
-        let id = context::find(runtime, |core| core.reactor.register(&mut source))
-            .unwrap_or_else(|| Err(runtime_gone()))?;
+        let id = context::find(runtime, |core| {
+            core.executor.agenda().add(Items::SOCKETS);
+            core.reactor.register(&mut source)
+        })
+        .unwrap_or_else(|| Err(runtime_gone()))?;
         Ok(Self { source, runtime, id, shared: false, _not_send: PhantomData })
     }
 

@@ -26,6 +26,7 @@ use crate::{
     context::{Core, OwnedCore},
     executor::{
         Executor, OnTaskPanic,
+        agenda::Items,
         pool::Pool,
         registry::Registration,
         slab::{Growth, SlabOptions},
@@ -460,6 +461,9 @@ impl<'w> RuntimeBuilder<'w> {
         world.insert_resource(TickTime::new(time.clone(), core.get()));
         change_ticks::observe(world);
         core.get().looks.set_stages(&self.stages, steps.iter().map(Option::is_some).collect());
+        let agenda = core.get().executor.agenda();
+        agenda.set(Items::TIMED, !self.fixed_steps.is_empty() || self.poll_hash);
+        agenda.set(Items::POLLERS, !self.pollers.is_empty());
         FrameLoop {
             stages: Stages::new(&self.stages, self.startup, steps, world),
             end: EndOfTick::new(world, self.turns_messages_over),
@@ -479,7 +483,7 @@ impl<'w> RuntimeBuilder<'w> {
             rehearses: false,
             rehearsed: false,
             pollers: std::mem::take(&mut self.pollers),
-            timed: !self.fixed_steps.is_empty() || self.poll_hash,
+            timer_mark: 0,
             hashes: self.poll_hash,
             virtually: Virtually::new(self.progress_limit),
             time,

@@ -11,6 +11,7 @@
 //! - [`builder`]: the options;
 //! - [`request`]: how a system asks for another tick; [`tick_time`]: the times that it reads;
 //! - [`poller`]: closures that the loop calls in every turn;
+//! - [`sample`]: how the phases of a tick are measured;
 //! - [`quiesce`]: running until nothing is left to run;
 //! - [`error`]: why a tick was not finished.
 //!
@@ -28,6 +29,7 @@ mod poller;
 mod quiesce;
 mod remote;
 mod request;
+mod sample;
 mod stage;
 mod tick;
 mod tick_time;
@@ -299,7 +301,7 @@ impl<'w> Runtime<'w> {
         }
         let entered = Enter::new(core);
         let lent = Lent::new(world);
-        frame.drive_by(Pacer::new(pacing));
+        frame.drive_by(core, Pacer::new(pacing));
         frame.idle_by(idle, core, &lent);
         frame.forget_turns(core);
         let precision = core.reactor.keep_precision();
@@ -360,7 +362,7 @@ impl<'w> Runtime<'w> {
         frame.check_world(world, given_out)?;
         let entered = Enter::new(core);
         let lent = Lent::new(world);
-        frame.drive_by_hand();
+        frame.drive_by_hand(core);
         let ticked = frame.tick(core, &lent);
         drop(lent);
         drop(entered);

@@ -119,27 +119,23 @@ impl Stages {
     /// The stages of the tick that begins.
     #[inline]
     pub(super) fn begin_tick(&mut self) -> Range<usize> {
-        let first = std::mem::replace(&mut self.first, self.startup);
-        if first != self.startup {
-            self.empty = None;
-        }
-        first..self.len()
+        std::mem::replace(&mut self.first, self.startup)..self.len()
     }
 
-    /// Whether no stage of the next tick, nor of those that follow it, has a system or steps of its own.
+    /// Whether no stage of a tick that is to come has a system or steps of its own. The stages of the first
+    /// tick have to have begun.
     #[inline]
     pub(super) fn are_empty(&mut self) -> bool {
-        match self.empty {
-            Some(empty) => empty,
-            None => self.look_for_systems(),
-        }
+        self.empty == Some(true) || (self.empty.is_none() && self.look_for_systems())
     }
 
-    #[cold]
+    #[inline(never)]
     fn look_for_systems(&mut self) -> bool {
-        let empty =
-            !self.has_steps && !(self.first..self.len()).any(|stage| self.has_systems(stage));
-        self.empty = Some(empty);
+        let begun = self.first == self.startup;
+        let empty = begun
+            && !self.has_steps
+            && !(self.first..self.len()).any(|stage| self.has_systems(stage));
+        self.empty = begun.then_some(empty);
         empty
     }
 
@@ -281,8 +277,9 @@ pub(super) struct EndOfTick {
     /// The change tick of the last turnover: message types written since then are turned over.
     turned_over: ChangeTick,
     /// How many kinds of component the World knew when it was last seen not to know the registry of
-    /// messages. While that number stands, nobody has registered a message.
-    without_registry: Option<usize>,
+    /// messages. While that number stands, nobody has registered a message. More than there can be: the
+    /// World knows the registry.
+    without_registry: usize,
     /// False: a system of the World does it.
     turns_messages_over: bool,
 }
@@ -291,7 +288,17 @@ impl EndOfTick {
     pub(super) fn new(world: &mut World, turns_messages_over: bool) -> Self {
         // Older than any change that still counts: what was written before the loop began turns over too.
         let oldest = world.change_tick().get().wrapping_sub(MAX_CHANGE_AGE);
-        Self { turned_over: ChangeTick::new(oldest), without_registry: None, turns_messages_over }
+        Self {
+            turned_over: ChangeTick::new(oldest),
+            without_registry: usize::MAX,
+            turns_messages_over,
+        }
+    }
+
+    /// How many kinds of component a World knows that has no messages to turn over, as far as that is known.
+    #[inline]
+    pub(super) fn without_registry(&self) -> usize {
+        self.without_registry
     }
 
     /// Messages turn over if every stage of fixed steps has run since they last did, as far as the World's
@@ -299,8 +306,8 @@ impl EndOfTick {
     /// schedule runs, but none may have run; a look now and then is enough, since half a billion changes
     /// may pass.
     pub(super) fn run(&mut self, world: &mut World, stages: &mut Stages, check: bool) {
-        if self.turns_messages_over
-            && self.without_registry != Some(world.components().num_registered())
+        if self.without_registry != world.components().num_registered()
+            && self.turns_messages_over
             && stages.have_run()
             && self.turn_messages_over(world)
         {
@@ -315,7 +322,8 @@ impl EndOfTick {
     /// True: they have.
     fn turn_messages_over(&mut self, world: &mut World) -> bool {
         let known = world.components().component_id::<MessageRegistry>().is_some();
-        self.without_registry = (!known).then(|| world.components().num_registered());
+        self.without_registry =
+            if known { usize::MAX } else { world.components().num_registered() };
         /// Puts the registry back, also when a message's destructor panics.
         struct PutBack<'w>(&'w mut World, MessageRegistry);
         impl Drop for PutBack<'_> {

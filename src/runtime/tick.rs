@@ -25,19 +25,25 @@ use super::{
     poller::Pollers,
     remote,
     request::TickRequest,
+    sample::Sample,
     stage::{EndOfTick, Stages},
     tick_time::{TickTime, Times},
     virtually::Virtually,
 };
 use crate::{
     context::Core,
-    executor::{memory::Payload, spans},
+    executor::{agenda::Items, memory::Payload, spans},
     stats::{Phase, SAMPLE_INTERVAL, TickStats},
     world::{WorldError, lend::Lent},
 };
 
 /// mio is looked at after so much time, however many tasks are ready.
 const EVENT_INTERVAL_NS: u64 = 10_000;
+/// What has a turn read the clock as it begins, or look whether it has to.
+const READS_CLOCK: Items =
+    Items::TIMED.union(Items::TIMERS).union(Items::SOCKETS).union(Items::WAITED);
+/// What a turn finds events by, beside the inbox.
+const EVENTS: Items = Items::SOCKETS.union(Items::DRAIN).union(Items::POLLERS);
 /// Entries of the wheel that one turn moves ahead of need; as many more where it comes late to a slot.
 const WHEEL_MOVES: usize = 128;
 
@@ -59,10 +65,10 @@ pub(super) struct FrameLoop {
     pub(super) rehearses: bool,
     pub(super) rehearsed: bool,
     pub(super) pollers: Pollers,
-    /// Every tick reads the clock as it begins, because its pacing or a stage depends on the time.
-    pub(super) timed: bool,
     /// Polls are hashed, with the number and the time of their tick.
     pub(super) hashes: bool,
+    /// Timers registered in the turn that goes on are behind this mark, if any timer was there before.
+    pub(super) timer_mark: u64,
     pub(super) time: Arc<Times>,
     pub(super) virtually: Virtually,
     /// Those who awaited the tick that begins, from the moment its number rises: whoever asks for the next
@@ -136,38 +142,6 @@ fn lost(lent: &Lent<'_>, error: WorldError) -> Box<Failure> {
     }
 }
 
-/// A stopwatch for the phases, which runs in one tick of [`SAMPLE_INTERVAL`].
-struct Sample<'a> {
-    core: &'a Core,
-    since_ns: Option<u64>,
-}
-
-impl<'a> Sample<'a> {
-    #[inline(always)]
-    fn start(core: &'a Core, due: Due) -> Self {
-        let sampled = due == Due::Tick && core.tick.get().is_multiple_of(SAMPLE_INTERVAL);
-        if sampled {
-            core.counters.ticks_sampled.add(1);
-        }
-        Self { core, since_ns: sampled.then(|| core.clock.precise_ns()) }
-    }
-
-    #[inline(always)]
-    fn end_of(&mut self, phase: Phase) {
-        if let Some(since_ns) = self.since_ns {
-            self.since_ns = Some(Self::record(self.core, phase, since_ns));
-        }
-    }
-
-    /// Returns the time.
-    #[cold]
-    fn record(core: &Core, phase: Phase, since_ns: u64) -> u64 {
-        let now_ns = core.clock.precise_ns();
-        core.counters.record_phase(phase, now_ns - since_ns);
-        now_ns
-    }
-}
-
 /// Coming to a World, and leaving it.
 impl FrameLoop {
     /// Whether `world` is the one that the stages were made for; it was last given out at `place`.
@@ -197,9 +171,10 @@ impl FrameLoop {
 
 impl FrameLoop {
     /// The next ticks are driven by `pacer`.
-    pub(super) fn drive_by(&mut self, pacer: Pacer) {
+    pub(super) fn drive_by(&mut self, core: &Core, pacer: Pacer) {
         self.pacer = pacer;
-        self.timed = self.pacer.is_timed() || self.stages.has_steps() || self.hashes;
+        let timed = self.pacer.is_timed() || self.stages.has_steps() || self.hashes;
+        core.executor.agenda().set(Items::TIMED, timed);
     }
 
     /// The thread waits like this in the ticks that follow, those of a fixed rate with a rehearsal of what it
@@ -216,9 +191,9 @@ impl FrameLoop {
 
     /// The next tick is driven by `tick()`.
     #[inline]
-    pub(super) fn drive_by_hand(&mut self) {
+    pub(super) fn drive_by_hand(&mut self, core: &Core) {
         if !matches!(self.pacer, Pacer::ByHand) {
-            self.drive_by(Pacer::ByHand);
+            self.drive_by(core, Pacer::ByHand);
         }
     }
 
@@ -231,7 +206,10 @@ impl FrameLoop {
             self.wait_or_turn(core, lent)
         };
         let ticked = match waited {
-            ControlFlow::Continue(()) => self.steps(core, lent, Due::Tick),
+            ControlFlow::Continue(()) if (core.tick.get() + 1).is_multiple_of(SAMPLE_INTERVAL) => {
+                self.sampled_steps(core, lent)
+            }
+            ControlFlow::Continue(()) => self.steps(core, lent, Due::Tick, false),
             ControlFlow::Break(ended) => ended,
         };
         Self::publish(core);
@@ -245,35 +223,59 @@ impl FrameLoop {
         core: &Core,
         lent: &Lent<'_>,
     ) -> ControlFlow<Result<(), Box<Failure>>> {
-        match self.wait(core) {
+        let waited = self.wait(core);
+        // A wait counts what it looked at, and may have read the clock.
+        core.executor.agenda().add(Items::COUNTS.union(Items::WAITED));
+        match waited {
             Ok(Due::Tick) => ControlFlow::Continue(()),
             Ok(Due::Turn) => {
                 core.counters.turns_between.add(1);
-                ControlFlow::Break(self.steps(core, lent, Due::Turn))
+                ControlFlow::Break(self.steps(core, lent, Due::Turn, false))
             }
             Err(failure) => ControlFlow::Break(Err(failure)),
         }
     }
 
-    /// The steps of what is due. Made twice, so that a tick does not ask whether it is one.
+    /// The steps of a tick whose phases are measured.
+    #[inline(never)]
+    fn sampled_steps(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
+        self.steps(core, lent, Due::Tick, true)
+    }
+
+    /// The steps of what is due. Made three times, so that a tick asks neither whether it is one nor
+    /// whether it is measured.
     #[inline(always)]
-    fn steps(&mut self, core: &Core, lent: &Lent<'_>, due: Due) -> Result<(), Box<Failure>> {
-        let timer_mark = self.begin(core, due);
+    fn steps(
+        &mut self,
+        core: &Core,
+        lent: &Lent<'_>,
+        due: Due,
+        sampled: bool,
+    ) -> Result<(), Box<Failure>> {
+        self.begin(core, due);
         let _span = spans::tick(core.tick.get());
-        let mut sample = Sample::start(core, due);
+        let mut sample = Sample::start(core, sampled);
         let mut budget = self.budgets.tasks_per_cycle;
 
         self.events(core, lent)?;
         sample.end_of(Phase::Events);
 
-        self.tasks(core, &mut budget);
+        self.tasks(core);
+        if due == Due::Tick && !sampled {
+            // In line, where nearly all tasks are polled.
+            budget -= core.executor.rounds_in_line(budget);
+        } else {
+            Self::rounds(core, &mut budget);
+        }
         sample.end_of(Phase::Tasks);
 
-        self.timers(core, timer_mark, &mut budget);
+        if core.executor.agenda().has(Items::TIMERS) {
+            self.timers(core, &mut budget);
+        }
         sample.end_of(Phase::Timers);
-        Self::check(core, lent)?;
 
         if due == Due::Turn {
+            Self::check(core, lent)?;
             self.before_stage(core, lent, None);
             core.executor.reap();
             return Self::check(core, lent);
@@ -281,20 +283,18 @@ impl FrameLoop {
         self.stages(core, lent)?;
         sample.end_of(Phase::Stages);
 
-        self.end(core, lent)?;
+        self.end(lent, sampled)?;
         sample.end_of(Phase::End);
         Ok(())
     }
 
-    /// Step 1, after the wait: freezes the clock. When it is a tick, its number rises. Returns the mark
-    /// that timers registered in this turn are behind.
+    /// Step 1, after the wait: freezes the clock. When it is a tick, its number rises.
     #[inline(always)]
-    fn begin(&mut self, core: &Core, due: Due) -> u64 {
-        if let Some(waited_ns) = self.waited_ns.take() {
-            core.clock.begin_turn_at(waited_ns);
+    fn begin(&mut self, core: &Core, due: Due) {
+        if core.executor.agenda().has(READS_CLOCK) {
+            self.begin_timed(core);
         } else {
-            let timed = self.timed || core.timers.borrow().len() > 0 || core.reactor.len() > 0;
-            core.clock.begin_turn(timed);
+            core.clock.begin_turn(false);
         }
         core.turn.set(core.turn.get() + 1);
         if due == Due::Tick {
@@ -302,23 +302,53 @@ impl FrameLoop {
         } else if self.hashes {
             core.executor.stamp_polls(core.tick.get(), core.clock.now_ns());
         }
-        core.timers.borrow().next_serial()
+    }
+
+    /// A turn begins in which something may depend on the time.
+    #[inline(never)]
+    fn begin_timed(&mut self, core: &Core) {
+        let agenda = core.executor.agenda();
+        let timers = core.timers.borrow();
+        agenda.remove(Items::WAITED);
+        agenda.set(Items::TIMERS, timers.len() > 0);
+        agenda.set(Items::SOCKETS, core.reactor.len() > 0);
+        match self.waited_ns.take() {
+            Some(waited_ns) => core.clock.begin_turn_at(waited_ns),
+            None => core.clock.begin_turn(agenda.has(READS_CLOCK)),
+        }
+        self.timer_mark = timers.next_serial();
     }
 
     #[inline(always)]
     fn begin_tick(&mut self, core: &Core) {
         core.tick.set(core.tick.get() + 1);
-        if core.waits.has_places() {
-            self.awaited = core.waits.take(core.tick.get());
-        }
         self.request.fulfil();
-        if self.timed || self.time.are_asked() {
+        if core.executor.agenda().has(Items::TICK_WAITS.union(Items::TIMES).union(Items::TIMED)) {
+            self.begin_known_tick(core);
+        }
+    }
+
+    /// A tick begins that somebody waits for, or whose times somebody asks for.
+    #[inline(never)]
+    fn begin_known_tick(&mut self, core: &Core) {
+        let agenda = core.executor.agenda();
+        if agenda.take(Items::TICK_WAITS) && core.waits.has_places() {
+            let awaited = core.waits.take(core.tick.get());
+            if self.awaited.is_empty() {
+                self.awaited = awaited;
+            } else {
+                // The tick before ended in a panic before it woke them.
+                self.awaited.extend(awaited);
+            }
+            agenda.set(Items::TICK_WAITS, core.waits.has_places());
+            agenda.set(Items::AWAITED, !self.awaited.is_empty());
+        }
+        if agenda.has(Items::TIMES.union(Items::TIMED)) {
             self.record(core);
         }
     }
 
     /// The times of the tick that begins, for who asks.
-    #[inline(never)]
     fn record(&mut self, core: &Core) {
         let frozen_ns = core.clock.now_ns();
         let start = self.pacer.start(frozen_ns);
@@ -335,21 +365,35 @@ impl FrameLoop {
     /// or 10 us, whichever comes first. What the wait has seen of it counts as this turn's look.
     #[inline(always)]
     fn events(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
-        if core.reactor.len() > 0 {
-            // What came while the thread slept is ready, and spares a look.
-            Self::wake_ready(core);
-            self.poll_events(core)?;
-            Self::wake_ready(core);
+        if core.executor.agenda().has(EVENTS) || !core.executor.inbox().is_empty() {
+            self.find_events(core, lent)?;
         }
-        if core.signals.get().is_some_and(|signals| signals.take(&core.reactor)) {
-            core.shutdown.handle().shutdown();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn find_events(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
+        if core.executor.agenda().has(Items::SOCKETS) {
+            self.socket_events(core)?;
         }
         if core.executor.drain_inbox(self.budgets.foreign_wakes) {
             core.executor.count_forgotten(core.shutdown.take_forgotten());
             remote::run(core, lent);
         }
-        if !self.pollers.is_empty() {
+        if core.executor.agenda().has(Items::POLLERS) {
             _ = self.pollers.poll().map_err(Failure::panic)?;
+        }
+        Ok(())
+    }
+
+    fn socket_events(&mut self, core: &Core) -> Result<(), TickError> {
+        // What came while the thread slept is ready, and spares a look.
+        Self::wake_ready(core);
+        self.poll_events(core)?;
+        Self::wake_ready(core);
+        // A signal is heard of through a socket.
+        if core.signals.get().is_some_and(|signals| signals.take(&core.reactor)) {
+            core.shutdown.handle().shutdown();
         }
         Ok(())
     }
@@ -378,38 +422,43 @@ impl FrameLoop {
         core.reactor.drain().map(drop).map_err(|error| TickError::Io(error.kind()))
     }
 
-    /// Step 3: what waited for this tick comes first, what was behind the mark comes last; then rounds.
+    /// Step 3, before its rounds: what waited for this tick comes first, what was behind the mark comes last.
     #[inline(always)]
-    fn tasks(&mut self, core: &Core, budget: &mut u64) {
+    fn tasks(&mut self, core: &Core) {
         core.executor.pass_mark();
+        if core.executor.agenda().has(Items::REAP.union(Items::AWAITED).union(Items::FRONT)) {
+            self.first_tasks(core);
+        }
+    }
+
+    #[inline(never)]
+    fn first_tasks(&mut self, core: &Core) {
         core.executor.reap();
-        if !self.awaited.is_empty() {
+        if core.executor.agenda().take(Items::AWAITED) {
             let mut awaited = std::mem::take(&mut self.awaited);
             core.executor.wake_first(awaited.drain(..).flatten());
             core.waits.give_back(awaited);
         }
         core.executor.round_first();
-        Self::rounds(core, budget);
     }
 
     /// Rounds, until nothing is ready before the mark or the budget is spent.
+    #[inline(never)]
     fn rounds(core: &Core, budget: &mut u64) {
-        if *budget > 0 && core.executor.has_ready() {
-            *budget -= core.executor.rounds(*budget);
-        }
+        *budget -= core.executor.rounds(*budget);
     }
 
     /// Step 4: fires the timers registered before this turn and due at the frozen time, in (deadline,
     /// registration) order; then rounds, at least one. A turn without a time began without a timer.
-    #[inline(always)]
-    fn timers(&self, core: &Core, timer_mark: u64, budget: &mut u64) {
+    #[inline(never)]
+    fn timers(&self, core: &Core, budget: &mut u64) {
         if !core.clock.is_read() {
             return;
         }
         let now_ns = core.clock.now_ns();
         let mut fired = 0;
         while fired < self.budgets.timers {
-            let due = core.timers.borrow_mut().pop_due(now_ns, timer_mark);
+            let due = core.timers.borrow_mut().pop_due(now_ns, self.timer_mark);
             let Some(waker) = due else {
                 break;
             };
@@ -431,7 +480,6 @@ impl FrameLoop {
     #[inline(always)]
     fn stages(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
         if self.stages.are_empty() && core.executor.is_quiet() && core.looks.pass(core) {
-            self.stages.begin_tick();
             return Ok(());
         }
         self.run_stages(core, lent)
@@ -440,6 +488,7 @@ impl FrameLoop {
     /// As [`stages`](Self::stages), where there is something to run, or to look at.
     #[inline(never)]
     fn run_stages(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
+        Self::check(core, lent)?;
         for stage in self.stages.begin_tick() {
             if self.stages.has_steps() && self.steps_of(core, lent, stage)? {
                 continue;
@@ -508,21 +557,39 @@ impl FrameLoop {
     }
 
     /// Step 6: messages turn over, unless a stage of fixed steps has yet to see them; trackers are
-    /// cleared, change ticks checked.
+    /// cleared, and change ticks checked in a tick that is measured.
+    #[inline(always)]
+    fn end(&mut self, lent: &Lent<'_>, sampled: bool) -> Result<(), Box<Failure>> {
+        if !sampled && lent.clear_trackers(self.end.without_registry()) {
+            return Ok(());
+        }
+        self.end_knowing(lent, sampled)
+    }
+
+    /// As [`end`](Self::end), where there may be more to do than to clear trackers.
     #[inline(never)]
-    fn end(&mut self, core: &Core, lent: &Lent<'_>) -> Result<(), Box<Failure>> {
-        let check = core.tick.get().is_multiple_of(SAMPLE_INTERVAL);
+    fn end_knowing(&mut self, lent: &Lent<'_>, check: bool) -> Result<(), Box<Failure>> {
         let ended = lent.with(|world| self.end.run(world, &mut self.stages, check));
         ended.map_err(|error| lost(lent, error))
     }
 
     /// Statistics, for those who look from outside and from systems.
+    #[inline(always)]
     fn publish(core: &Core) {
-        let counts = core.executor.counts();
         let counters = &*core.counters;
         counters.ticks.set(core.tick.get());
-        counters.polls.set(counts.polls);
+        counters.polls.set(core.executor.poll_number());
         counters.wakes_local.set(core.executor.local_wakes());
+        if core.executor.agenda().has(Items::COUNTS.union(Items::SOCKETS)) {
+            Self::publish_rare(core);
+        }
+    }
+
+    #[inline(never)]
+    fn publish_rare(core: &Core) {
+        core.executor.agenda().remove(Items::COUNTS);
+        let counts = core.executor.counts();
+        let counters = &*core.counters;
         counters.wakes_foreign.set(counts.foreign_wakes);
         counters.task_panics.set(counts.task_panics);
         counters.forgotten_payloads.set(counts.forgotten_payloads);

@@ -11,6 +11,7 @@ use super::fixed_step::Step;
 use crate::{
     clock::instant_after,
     context::{self, Core},
+    executor::agenda::Items,
     stats::Count,
 };
 
@@ -124,7 +125,7 @@ impl TickTime {
     /// The times, those of a tick that was not recorded as it began among them.
     fn read(&self) -> &Times {
         context::find(self.runtime, |core| {
-            self.times.asked.set(1);
+            core.executor.agenda().add(Items::TIMES);
             if core.tick.get() != self.times.number.get() {
                 let now_ns = core.clock.now_ns();
                 self.times.begin(core.tick.get(), now_ns, now_ns);
@@ -137,8 +138,6 @@ impl TickTime {
 /// The times themselves. Written by the loop's thread alone.
 #[derive(Debug)]
 pub(super) struct Times {
-    /// 1: somebody has asked, and from the next tick on each is recorded as it begins.
-    asked: Count,
     number: Count,
     frozen_ns: Count,
     nominal_ns: Count,
@@ -149,7 +148,6 @@ pub(super) struct Times {
 impl Default for Times {
     fn default() -> Self {
         let times = Self {
-            asked: Count::default(),
             number: Count::default(),
             frozen_ns: Count::default(),
             nominal_ns: Count::default(),
@@ -168,12 +166,6 @@ pub(super) struct TickTimes {
 }
 
 impl Times {
-    /// Whether somebody has ever asked for the times of a tick.
-    #[inline]
-    pub(super) fn are_asked(&self) -> bool {
-        self.asked.get() != 0
-    }
-
     /// Tick `number` begins.
     #[inline]
     pub(super) fn begin(&self, number: u64, nominal_ns: u64, frozen_ns: u64) {

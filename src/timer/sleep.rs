@@ -12,7 +12,7 @@ use super::wheel::TimerId;
 use crate::{
     clock::{duration_ns, instant_after},
     context::{self, Core},
-    executor::details::Wait,
+    executor::{agenda::Items, details::Wait},
 };
 
 /// Completes `duration` after this call, never earlier.
@@ -258,6 +258,7 @@ impl Sleep {
     }
 
     fn arm(core: &Core, deadline_ns: u64, waker: Waker) -> Armed {
+        core.executor.agenda().add(Items::TIMERS);
         Armed { id: core.timers.borrow_mut().insert(deadline_ns, waker), turn: core.turn.get() }
     }
 
@@ -290,6 +291,7 @@ impl Sleep {
             Some(stored) => Some(mem::replace(stored, waker)),
             None => {
                 // A timer that fired for somebody who did not poll keeps the turn it was made in.
+                core.executor.agenda().add(Items::TIMERS);
                 let id = timers.insert(self.deadline_ns, waker);
                 self.timer = Some(Armed { id, ..armed });
                 None

@@ -18,7 +18,8 @@ use bevy_ecs::world::{World, WorldId};
 use super::ctx::WorldError;
 use crate::context;
 
-/// The World that is lent, and who has it.
+/// The World that is lent, and who has it. Outside the frame of a `Lent` only `world` and `id` say anything.
+#[derive(Clone)]
 struct Slot {
     /// Null outside the frame of a `Lent`, while somebody has the World, and once it was replaced.
     world: Cell<*mut World>,
@@ -44,10 +45,27 @@ thread_local! {
     };
 }
 
+impl Slot {
+    #[cold]
+    fn copy(&self) -> Box<Self> {
+        Box::new(self.clone())
+    }
+
+    #[cold]
+    fn put_back(&self, before: &Self) {
+        self.world.set(before.world.get());
+        self.id.set(before.id.get());
+        self.taken.set(before.taken.get());
+        self.replaced.set(before.replaced.get());
+        self.watched.set(before.watched.get());
+    }
+}
+
 /// The World, lent to this thread until the guard is dropped.
 pub(crate) struct Lent<'w> {
     id: WorldId,
-    before: (*mut World, Option<WorldId>, Option<&'static Location<'static>>, bool, bool),
+    /// What another `Lent`, further down the stack, had put there. Rare, so it is not copied each time.
+    before: Option<Box<Slot>>,
     _world: PhantomData<&'w mut World>,
 }
 
@@ -56,13 +74,13 @@ impl<'w> Lent<'w> {
         let id = world.id();
         let watched = context::try_current(|core| core.looks.is_watching()).unwrap_or(false);
         let before = SLOT.with(|slot| {
-            (
-                slot.world.replace(world),
-                slot.id.replace(Some(id)),
-                slot.taken.replace(None),
-                slot.replaced.replace(false),
-                slot.watched.replace(watched),
-            )
+            let before = slot.id.get().is_some().then(|| slot.copy());
+            slot.world.set(world);
+            slot.id.set(Some(id));
+            slot.taken.set(None);
+            slot.replaced.set(false);
+            slot.watched.set(watched);
+            before
         });
         Self { id, before, _world: PhantomData }
     }
@@ -83,6 +101,24 @@ impl<'w> Lent<'w> {
         access(place, self.id, true, f)
     }
 
+    /// Clears the World's trackers, if it knows so many kinds of component. False: it knows more or fewer,
+    /// or has been replaced, and nothing was done. No code of the user runs meanwhile, so the World stays
+    /// in the slot.
+    #[inline]
+    pub(crate) fn clear_trackers(&self, components: usize) -> bool {
+        let world = SLOT.with(|slot| slot.world.get());
+        // SAFETY: by *framed* a pointer in the slot is good, by *one way in* nobody has a reference while
+        // it is there, and nothing below asks for the World.
+        let Some(world) = (unsafe { world.as_mut() }) else {
+            return false;
+        };
+        let is_known = world.id() == self.id && world.components().num_registered() == components;
+        if is_known {
+            world.clear_trackers();
+        }
+        is_known
+    }
+
     /// Whether the World has been replaced, and where.
     #[inline]
     pub(crate) fn replaced(&self) -> Option<&'static Location<'static>> {
@@ -97,13 +133,13 @@ impl<'w> Lent<'w> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let (world, id, taken, replaced, watched) = self.before;
-        SLOT.with(|slot| {
-            slot.world.set(world);
-            slot.id.set(id);
-            slot.taken.set(taken);
-            slot.replaced.set(replaced);
-            slot.watched.set(watched);
+        SLOT.with(|slot| match self.before.take() {
+            None => {
+                slot.world.set(ptr::null_mut());
+                slot.id.set(None);
+                slot.replaced.set(false);
+            }
+            Some(before) => slot.put_back(&before),
         });
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use super::waiters::Waiters;
 use crate::{
     context::{self, Core},
-    executor::details::Wait,
+    executor::{agenda::Items, details::Wait},
 };
 
 /// Who waits for a tick, in order of call. The list of those who wait for the next one is emptied as
@@ -147,7 +147,10 @@ impl NextTick {
         Self {
             runtime: core.serial(),
             called_in: core.tick.get(),
-            place: core.waits.give_place(),
+            place: {
+                core.executor.agenda().add(Items::TICK_WAITS);
+                core.waits.give_place()
+            },
             _not_send: PhantomData,
         }
     }
@@ -228,6 +231,7 @@ impl Ticks {
             1 => Wanted::Next(NextTick::new(core)),
             _ => {
                 let tick = core.tick.get().saturating_add(ticks);
+                core.executor.agenda().add(Items::TICK_WAITS);
                 let entry = Some(core.waits.in_later(|later| later.enter(tick, (), true)));
                 Wanted::Later { runtime: core.serial(), entry, _not_send: PhantomData }
             }
