@@ -29,12 +29,13 @@ thread_local! {
     static LARGE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The header pages of tasks, and the rings for a thousand of them, are larger than this; a task is not.
-const LARGE_BYTES: usize = 4_000;
+/// The header pages of tasks, and the rings for a thousand of them, are larger than this; what the blocks of
+/// their futures are cut from is not.
+const LARGE_BYTES: usize = 4_096;
 
 fn count(size: usize) {
     ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-    if size >= LARGE_BYTES {
+    if size > LARGE_BYTES {
         LARGE.set(LARGE.get() + 1);
     }
 }

@@ -1,8 +1,15 @@
 //! Memory for tasks, by size, kept for the next task when one ends: in steady state a spawn takes what
 //! an ended task gave back, and the allocator is not asked.
 //!
-//! Invariant **own size**: a block on the free list of a class has that class's layout, a block on the list
-//! of the slab is one of its slots, and nobody uses it; so it can be given out for anything that fits.
+//! Blocks are cut from chunks, whatever their class, so a task takes up the size of its class and nothing is
+//! spent on what an allocator notes of a block.
+//!
+//! Invariants:
+//!
+//! - **own size**: a block on the free list of a class has that class's size and alignment, a block on the
+//!   list of the slab is one of its slots, and nobody uses it; so it can be given out for anything that fits;
+//! - **chunks stay**: a chunk is allocated once and freed with the pool, so a block is good as long as the
+//!   pool; what is left of the last chunk belongs to nobody.
 
 #![expect(
     unsafe_code,
@@ -11,16 +18,29 @@
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
-    cell::Cell,
+    cell::{Cell, RefCell},
     num::NonZeroUsize,
     ptr::NonNull,
 };
 
 use super::slab::{ALIGN, Chunk, NoMemory, Slab, SlabOptions};
 
-/// Blocks of 64, 128, 256, 512, 1,024 and 2,048 bytes; what is larger goes to the allocator each time.
-const CLASSES: usize = 6;
-const SMALLEST: usize = 64;
+/// Blocks have multiples of so many bytes,
+const FINE: usize = 16;
+/// up to these; then multiples of so many,
+const FINE_MAX: usize = 256;
+const COARSE: usize = 64;
+/// up to these; and then
+const COARSE_MAX: usize = 1_024;
+/// so many. What is larger goes to the allocator each time.
+const LARGEST: usize = 2_048;
+const FINE_CLASSES: usize = FINE_MAX / FINE;
+const CLASSES: usize = FINE_CLASSES + (COARSE_MAX - FINE_MAX) / COARSE + 1;
+/// What blocks are cut from.
+const CHUNK: Layout = match Layout::from_size_align(2 * LARGEST, ALIGN) {
+    Ok(layout) => layout,
+    Err(_) => panic!("two powers of two make a layout"),
+};
 /// One free list for each class, and one for the slots of the slab.
 const LISTS: usize = CLASSES + 1;
 
@@ -46,6 +66,9 @@ impl List {
 #[derive(Debug)]
 pub(crate) struct Pool {
     free: [Cell<Option<NonNull<Block>>>; LISTS],
+    chunks: RefCell<Vec<NonNull<u8>>>,
+    /// What is left of the last chunk: where it begins, and how many bytes it has.
+    rest: Cell<(NonNull<u8>, usize)>,
     slab: Slab,
 }
 
@@ -56,21 +79,35 @@ struct Block {
 
 /// The class of a layout, or `None` if it is not pooled.
 const fn class(layout: Layout) -> Option<usize> {
-    if layout.align() > ALIGN || layout.size() > SMALLEST << (CLASSES - 1) {
+    if layout.align() > ALIGN || layout.size() > LARGEST {
         return None;
     }
-    let mut class = 0;
-    while SMALLEST << class < layout.size() {
-        class += 1;
-    }
-    Some(class)
+    // A size that is a multiple of its alignment: blocks of it follow one another.
+    let step = if layout.align() > FINE { layout.align() } else { FINE };
+    let size = if layout.size() == 0 { step } else { layout.size().next_multiple_of(step) };
+    Some(if size <= FINE_MAX {
+        size / FINE - 1
+    } else if size <= COARSE_MAX {
+        FINE_CLASSES + (size - FINE_MAX).div_ceil(COARSE) - 1
+    } else {
+        CLASSES - 1
+    })
 }
 
-const fn class_layout(class: usize) -> Layout {
-    match Layout::from_size_align(SMALLEST << class, ALIGN) {
-        Ok(layout) => layout,
-        Err(_) => panic!("a power of two of at least 64 makes a layout"),
+const fn class_size(class: usize) -> usize {
+    if class < FINE_CLASSES {
+        (class + 1) * FINE
+    } else if class < CLASSES - 1 {
+        FINE_MAX + (class - FINE_CLASSES + 1) * COARSE
+    } else {
+        LARGEST
     }
+}
+
+/// The largest that every multiple of its size has, up to that of a chunk.
+const fn class_align(class: usize) -> usize {
+    let align = 1 << class_size(class).trailing_zeros();
+    if align > ALIGN { ALIGN } else { align }
 }
 
 /// What memory for a `T` is taken as.
@@ -83,7 +120,12 @@ impl<T> For<T> {
 
 impl Pool {
     pub(crate) const fn new() -> Self {
-        Self { free: [const { Cell::new(None) }; LISTS], slab: Slab::none() }
+        Self {
+            free: [const { Cell::new(None) }; LISTS],
+            chunks: RefCell::new(Vec::new()),
+            rest: Cell::new((NonNull::dangling(), 0)),
+            slab: Slab::none(),
+        }
     }
 
     /// A pool with a slab, all of which is allocated and touched here.
@@ -107,8 +149,28 @@ impl Pool {
         };
         match self.pop(class) {
             Some(block) => block.cast(),
-            None => fresh(class_layout(class)).cast(),
+            None => self.cut(class).cast(),
         }
+    }
+
+    /// A block that nobody has had.
+    #[cold]
+    fn cut(&self, class: usize) -> NonNull<u8> {
+        let (size, align) = (class_size(class), class_align(class));
+        let (start, left) = self.rest.get();
+        let skip = start.addr().get().wrapping_neg() & (align - 1);
+        if left < skip + size {
+            let chunk = fresh(CHUNK);
+            self.chunks.borrow_mut().push(chunk);
+            self.rest.set((chunk, CHUNK.size()));
+            return self.cut(class);
+        }
+        // SAFETY: so many bytes of the chunk are left.
+        let block = unsafe { start.byte_add(skip) };
+        // SAFETY: as above.
+        let rest = unsafe { block.byte_add(size) };
+        self.rest.set((rest, left - skip - size));
+        block
     }
 
     /// A slot of the slab, uninitialised. `None`: all are taken, and the slab does not grow.
@@ -197,15 +259,10 @@ unsafe fn free(memory: NonNull<u8>, layout: Layout) {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // The slots of the slab go with its chunks.
-        for (class, list) in self.free[..CLASSES].iter().enumerate() {
-            let mut at = list.take();
-            while let Some(block) = at {
-                // SAFETY: by *own size*, and the list is gone: this is the block's only use.
-                at = unsafe { block.read() }.next;
-                // SAFETY: as above; `take` allocated every block of this class with this layout.
-                unsafe { free(block.cast(), class_layout(class)) };
-            }
+        // The slots of the slab go with its own.
+        for chunk in self.chunks.get_mut().drain(..) {
+            // SAFETY: `cut` allocated it with this layout, and by *chunks stay* this is the end.
+            unsafe { free(chunk, CHUNK) };
         }
     }
 }
@@ -220,10 +277,10 @@ mod tests {
         let first = pool.take::<[u64; 9]>();
         // SAFETY: taken above, and holds nothing alive.
         unsafe { pool.give_back(List::of::<[u64; 9]>(), first.cast()) };
-        let second = pool.take::<[u8; 128]>();
-        assert_eq!(first.cast::<u8>(), second.cast::<u8>(), "both are of the class of 128 bytes");
+        let second = pool.take::<[u8; 80]>();
+        assert_eq!(first.cast::<u8>(), second.cast::<u8>(), "both are of the class of 80 bytes");
         // SAFETY: as above.
-        unsafe { pool.give_back(List::of::<[u8; 128]>(), second.cast()) };
+        unsafe { pool.give_back(List::of::<[u8; 80]>(), second.cast()) };
     }
 
     #[test]
@@ -267,8 +324,36 @@ mod tests {
     fn a_class_is_the_smallest_block_that_fits() {
         let of = |size| class(Layout::from_size_align(size, 8).unwrap());
         assert_eq!(
-            (of(0), of(64), of(65), of(2048), of(2049)),
-            (Some(0), Some(0), Some(1), Some(5), None)
+            [of(0), of(16), of(17), of(256), of(257), of(1024), of(1025), of(2048), of(2049)],
+            [0, 0, 1, 15, 16, 27, 28, 28, 29].map(|class| (class < CLASSES).then_some(class))
         );
+    }
+
+    #[test]
+    fn a_block_has_the_size_and_the_alignment_that_its_layout_asks_for() {
+        for align in [1, 8, 16, 32, 64] {
+            for size in 0..=LARGEST {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                let class = class(layout).unwrap();
+                assert!(class_size(class) >= size && class_align(class) >= align, "{layout:?}");
+                assert!(
+                    class_size(class) < size.max(1) + 2 * COARSE.max(align) || size > COARSE_MAX
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_that_are_cut_are_apart_and_aligned() {
+        let pool = Pool::new();
+        let mut blocks = Vec::new();
+        for round in 0..200 {
+            let class = round * 7 % CLASSES;
+            let block = pool.cut(class).addr().get();
+            assert_eq!(block % class_align(class), 0);
+            blocks.push((block, class_size(class)));
+        }
+        blocks.sort_unstable();
+        assert!(blocks.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0));
     }
 }

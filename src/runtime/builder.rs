@@ -187,7 +187,8 @@ impl<'w> RuntimeBuilder<'w> {
     }
 
     /// For how many tasks there is room before memory is allocated; 255 by default. Task headers are
-    /// allocated 256 at a time.
+    /// allocated 256 at a time. The futures of [`spawn_boxed`](crate::spawn_boxed) are not in it: their
+    /// memory is allocated 4 KiB at a time, and kept for the tasks that follow.
     ///
     /// ```
     /// use bevy_ecs::world::World;
