@@ -200,7 +200,7 @@ pub(crate) struct Executor {
     ready: Ring,
     /// Behind the turn mark.
     deferred: Ring,
-    /// What is ready waits here while those who come before it are woken.
+    /// What is ready waits here while those who come before it are woken. It has room from the first time on.
     aside: Ring,
     /// Polled first, whatever other queue they are in as well.
     front: RefCell<VecDeque<SlotIndex>>,

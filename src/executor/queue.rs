@@ -22,28 +22,21 @@ impl Executor {
         if tasks >= SLOTS_MAX as usize {
             return Err(TableFull);
         }
-        // All are taken, then freed from the last to the first, so that the first comes first.
-        let mut taken = Vec::new();
-        while (self.table.len() as usize) <= tasks {
-            match self.table.allocate(Flags::NONE) {
-                Some(slot) => taken.push(slot),
-                None => self.table.grow()?,
-            }
-        }
-        for slot in taken.into_iter().rev() {
-            self.table.free(slot);
-        }
+        self.table.reserve(tasks as u32 + 1)?;
         self.make_room();
         Ok(())
     }
 
-    /// Every slot of the table has its bit in the inbox, and its place in the rings.
+    /// Every slot for which the table has room has its bit in the inbox, and its place in the rings.
     #[cold]
     pub(super) fn make_room(&self) {
-        self.ready.reserve(self.table.len());
-        self.deferred.reserve(self.table.len());
-        self.aside.reserve(self.table.len());
-        for slot in (self.in_inbox.replace(self.table.len())..self.table.len()).step_by(64) {
+        let room = self.table.room();
+        self.ready.reserve(room);
+        self.deferred.reserve(room);
+        if self.aside.has_room() {
+            self.aside.reserve(room);
+        }
+        for slot in (self.in_inbox.replace(room)..room).step_by(64) {
             self.inbox().ensure(slot);
         }
     }
@@ -69,7 +62,9 @@ impl Executor {
     #[cold]
     fn allocate_more(&self, flags: Flags) -> Result<&Slot, TableFull> {
         self.table.grow()?;
-        self.make_room();
+        if self.in_inbox.get() < self.table.room() {
+            self.make_room();
+        }
         self.table.allocate(flags).ok_or(TableFull)
     }
 
@@ -273,6 +268,7 @@ impl Executor {
     /// Wakes those who come before everything that is ready: tasks of ours are polled first, and what
     /// the wakers of others wake stands at the head of the ring.
     pub(crate) fn wake_first(&self, wakers: impl Iterator<Item = Waker>) {
+        self.aside.reserve(self.table.room());
         self.aside.append(&self.ready);
         for waker in wakers {
             match waker::own_key(&waker, self.id()) {
@@ -286,6 +282,7 @@ impl Executor {
     /// Wakes those who wait for a stage: whatever task a waker is of, and whatever queue that task is in,
     /// it is polled first. Returns when all are woken.
     pub(crate) fn wake_for_stage(&self, wakers: impl Iterator<Item = Waker>) {
+        self.aside.reserve(self.table.room());
         self.aside.append(&self.ready);
         self.gathering.set(true);
         for waker in wakers {

@@ -112,6 +112,11 @@ impl Ring {
         self.tail.swap(&other.tail);
     }
 
+    /// Whether it was ever asked to have room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.mask.get() > 0
+    }
+
     /// Makes room for `slots` slots.
     pub(crate) fn reserve(&self, slots: u32) {
         if self.mask.get() + 1 >= slots {

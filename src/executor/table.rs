@@ -4,6 +4,8 @@
 //!
 //! - **slots stay**: a page of slots is allocated once and freed with the table, so a reference to a slot
 //!   is good as long as the table, whatever user code does meanwhile;
+//! - **begun in order**: the slots below `len` have begun to be, in whichever page; those above are memory
+//!   that nobody has touched;
 //! - **once in a list**: a slot with `QUEUED` has exactly one entry in a ring, or is on the free list, and
 //!   no other slot has; only the pop clears the flag. So a ring never overflows, and a stale wake of a
 //!   free slot finds it taken.
@@ -12,6 +14,7 @@
 
 use std::{
     cell::{Cell, UnsafeCell},
+    mem::MaybeUninit,
     num::NonZeroU64,
     panic::Location,
     ptr::{self, NonNull},
@@ -83,10 +86,10 @@ const _: () = assert!(size_of::<Slot>() == 64, "a task's header is one cache lin
 
 impl Slot {
     #[track_caller]
-    fn new() -> Self {
+    fn new(key: Key) -> Self {
         Self {
             cell: TaskCell::empty(),
-            key: Cell::new(Key::from_word(0)),
+            key: Cell::new(key),
             serial: Cell::new(0),
             joiner: Cell::new(None),
             spawned_at: Cell::new(Location::caller()),
@@ -131,11 +134,15 @@ impl Slot {
     }
 }
 
+type Page = [MaybeUninit<Slot>; PAGE];
+
 /// Slots by index.
 pub(crate) struct Table {
-    pages: UnsafeCell<Vec<NonNull<[Slot; PAGE]>>>,
-    /// Slots in the pages, slot 0 included.
+    pages: UnsafeCell<Vec<NonNull<Page>>>,
+    /// Slots in the pages that have begun to be, slot 0 included.
     len: Cell<u32>,
+    /// Slots for which the pages have room.
+    room: Cell<u32>,
     /// The first free slot, or null; each links to the next through its cell. Slot 0, the runtime's own, is
     /// never among them.
     free: Cell<*const Slot>,
@@ -153,17 +160,24 @@ impl Table {
         let table = Self {
             pages: UnsafeCell::new(Vec::new()),
             len: Cell::new(0),
+            room: Cell::new(0),
             free: Cell::new(ptr::null()),
             runtime,
             first,
         };
         table.add_page();
+        table.begin(Key::from_word(0));
         table
     }
 
-    /// Slots that exist, slot 0 included.
+    /// Slots that have been used or are, slot 0 included.
     pub(crate) fn len(&self) -> u32 {
         self.len.get()
+    }
+
+    /// How many slots there can be before memory is allocated, slot 0 included.
+    pub(crate) fn room(&self) -> u32 {
+        self.room.get()
     }
 
     #[inline]
@@ -171,13 +185,13 @@ impl Table {
         if index.0 >= self.len.get() {
             return None;
         }
-        // SAFETY: `len` slots exist.
+        // SAFETY: the index is below `len`.
         Some(unsafe { self.get_unchecked(index) })
     }
 
     /// Slot 0.
     pub(crate) fn runtime(&self) -> &Slot {
-        self.get(SlotIndex::RUNTIME).expect("`new` adds the first page")
+        self.get(SlotIndex::RUNTIME).expect("`new` begins the first slot")
     }
 
     /// # Safety
@@ -192,7 +206,8 @@ impl Table {
         let page = unsafe { pages.get_unchecked((index.0 >> PAGE_BITS) as usize) };
         // SAFETY: by *slots stay* the page is alive as long as the table, and all of `Slot` is cells.
         let page = unsafe { page.as_ref() };
-        &page[index.0 as usize & (PAGE - 1)]
+        // SAFETY: by *begun in order* the slot has begun to be.
+        unsafe { page[index.0 as usize & (PAGE - 1)].assume_init_ref() }
     }
 
     /// Takes a free slot, with `flags`. `None`: there is none, and [`grow`](Self::grow) makes some.
@@ -205,13 +220,27 @@ impl Table {
         Some(slot)
     }
 
-    /// Adds a page of free slots.
-    #[cold]
+    /// Adds a free slot.
     pub(crate) fn grow(&self) -> Result<(), TableFull> {
-        if self.len.get() >= SLOTS_MAX {
+        let index = SlotIndex(self.len.get());
+        if index.0 >= self.room.get() {
+            self.reserve(index.0 + 1)?;
+        }
+        self.begin(Key::new(self.runtime, self.first, index));
+        let slot = self.get(index).expect("the slot began above");
+        slot.cell.set_link(self.free.replace(slot).cast());
+        Ok(())
+    }
+
+    /// Makes room for `slots` slots, slot 0 included.
+    #[cold]
+    pub(crate) fn reserve(&self, slots: u32) -> Result<(), TableFull> {
+        if slots > SLOTS_MAX {
             return Err(TableFull);
         }
-        self.add_page();
+        while self.room.get() < slots {
+            self.add_page();
+        }
         Ok(())
     }
 
@@ -228,22 +257,34 @@ impl Table {
     }
 
     fn add_page(&self) {
-        let page: Box<[Slot; PAGE]> = Box::new(std::array::from_fn(|_| Slot::new()));
-        let start = self.len.get();
+        let page: Box<Page> = Box::new([const { MaybeUninit::uninit() }; PAGE]);
         // SAFETY: no other borrow of the list is alive: `get` ends its own before it returns.
-        unsafe { &mut *self.pages.get() }.push(NonNull::from(Box::leak(page)));
-        self.len.set(start + PAGE as u32);
-        let first = start.max(1);
-        for index in (first..start + PAGE as u32).rev() {
-            let slot = self.get(SlotIndex(index)).expect("the page was added above");
-            slot.key.set(Key::new(self.runtime, self.first, SlotIndex(index)));
-            slot.cell.set_link(self.free.replace(slot).cast());
-        }
+        let pages = unsafe { &mut *self.pages.get() };
+        pages.push(NonNull::from(Box::leak(page)));
+        self.room.set(self.room.get() + PAGE as u32);
+    }
+
+    /// The next slot begins, for which there is room.
+    fn begin(&self, key: Key) {
+        let index = self.len.get();
+        debug_assert!(index < self.room.get(), "who begins a slot has made room for it");
+        // SAFETY: no other borrow of the list is alive: `get` ends its own before it returns.
+        let pages = unsafe { &*self.pages.get() };
+        let page = pages[(index >> PAGE_BITS) as usize].cast::<Slot>();
+        // SAFETY: a page has so many slots.
+        let slot = unsafe { page.add(index as usize & (PAGE - 1)) };
+        // SAFETY: by *begun in order* nobody has a reference to this slot.
+        unsafe { slot.write(Slot::new(key)) };
+        self.len.set(index + 1);
     }
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
+        for index in 0..self.len.get() {
+            // Of a slot nothing has a destructor but this.
+            drop(self.get(SlotIndex(index)).and_then(|slot| slot.joiner.take()));
+        }
         for page in self.pages.get_mut().drain(..) {
             // SAFETY: each page was leaked from a box in `add_page`, once, and nobody can borrow a
             // slot while the table is dropped.
