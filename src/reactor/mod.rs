@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use mio::{Events, Interest, Poll, Registry, Token, event::Source};
+use mio::{Events, Interest, Poll, Token, event::Source};
 use slab::Slab;
 
 use crate::executor::inbox::Unpark;
@@ -63,7 +63,6 @@ struct Registration {
 #[derive(Debug)]
 pub(crate) struct Reactor {
     poll: RefCell<Poll>,
-    registry: Registry,
     events: RefCell<Events>,
     waiter: Waiter,
     registrations: RefCell<Slab<Registration>>,
@@ -87,11 +86,9 @@ impl Unpark for UnparkPoll {
 impl Reactor {
     pub(crate) fn new(event_capacity: usize, token_capacity: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let registry = poll.registry().try_clone()?;
-        let unpark = Arc::new(mio::Waker::new(&registry, UNPARK)?);
+        let unpark = Arc::new(mio::Waker::new(poll.registry(), UNPARK)?);
         Ok(Self {
             poll: RefCell::new(poll),
-            registry,
             events: RefCell::new(Events::with_capacity(event_capacity)),
             waiter: Waiter::new(event_capacity),
             registrations: RefCell::new(Slab::with_capacity(token_capacity)),
@@ -137,7 +134,7 @@ impl Reactor {
         });
         let id = IoId { index: u32::try_from(index).map_err(io::Error::other)?, generation };
         let both = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.registry.register(source, id.token(), both) {
+        if let Err(error) = self.poll.borrow().registry().register(source, id.token(), both) {
             self.registrations.borrow_mut().remove(index);
             return Err(error);
         }
@@ -147,7 +144,7 @@ impl Reactor {
     /// Ends a registration. Returns its wakers, for the caller to drop where nothing is borrowed.
     pub(crate) fn deregister(&self, id: IoId, source: &mut impl Source) -> [Option<Waker>; 2] {
         // A descriptor that is already closed has left the poll by itself.
-        let _ = self.registry.deregister(source);
+        let _ = self.poll.borrow().registry().deregister(source);
         self.forget(id)
     }
 

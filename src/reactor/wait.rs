@@ -76,7 +76,7 @@ mod system {
     impl Waiter {
         pub(in crate::reactor) fn new(event_capacity: usize) -> Self {
             Self {
-                events: RefCell::new(vec![MaybeUninit::uninit(); event_capacity].into()),
+                events: RefCell::new(Box::new_uninit_slice(event_capacity)),
                 known: Cell::new(true),
                 slack: Cell::new(Slack::Untouched),
             }

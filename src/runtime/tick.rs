@@ -308,15 +308,17 @@ impl FrameLoop {
     #[inline(never)]
     fn begin_timed(&mut self, core: &Core) {
         let agenda = core.executor.agenda();
-        let timers = core.timers.borrow();
         agenda.remove(Items::WAITED);
-        agenda.set(Items::TIMERS, timers.len() > 0);
+        if agenda.has(Items::TIMERS) {
+            let timers = core.timers.borrow();
+            agenda.set(Items::TIMERS, timers.len() > 0);
+            self.timer_mark = timers.next_serial();
+        }
         agenda.set(Items::SOCKETS, core.reactor.len() > 0);
         match self.waited_ns.take() {
             Some(waited_ns) => core.clock.begin_turn_at(waited_ns),
             None => core.clock.begin_turn(agenda.has(READS_CLOCK)),
         }
-        self.timer_mark = timers.next_serial();
     }
 
     #[inline(always)]

@@ -88,7 +88,7 @@ pub(super) struct Lists<T> {
     /// The first vacant entry.
     vacant: u32,
     len: usize,
-    /// The sentinels, then one for each entry.
+    /// The sentinels, then one for each entry; empty until there is one.
     links: Vec<Link>,
     /// Read of occupied lists only.
     spans: Box<[Span; SENTINELS]>,
@@ -101,7 +101,7 @@ impl<T> Lists<T> {
             entries: Vec::new(),
             vacant: NONE,
             len: 0,
-            links: sentinels().collect(),
+            links: Vec::new(),
             spans: Box::new([Span { earliest_ns: 0, latest_ns: 0 }; SENTINELS]),
             banks: [Bank::default(); BANKS],
         }
@@ -134,6 +134,9 @@ impl<T> Lists<T> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, deadline_ns: u64, serial: u64, payload: T) -> u32 {
+        if self.links.is_empty() {
+            self.links.extend(sentinels());
+        }
         let link = u32::try_from(self.links.len()).unwrap_or(DEFERRED);
         assert!(link < DEFERRED, "a wheel holds fewer than 2^32 timers");
         self.links.push(Link { next: NONE, prev: NEAR });
@@ -294,7 +297,6 @@ impl<T> Lists<T> {
         self.vacant = NONE;
         self.len = 0;
         self.links.clear();
-        self.links.extend(sentinels());
         self.entries.drain(..).filter_map(|entry| entry.payload).collect()
     }
 
