@@ -1,7 +1,12 @@
-//! [`TickError`]: why a tick was not finished.
+//! [`TickError`]: why a tick was not finished, as the program is told; [`Failure`]: as the loop hands it on.
 #![forbid(unsafe_code)]
 
 use std::{fmt, io, panic::Location};
+
+use crate::{
+    executor::memory::Payload,
+    world::{WorldError, lend::Lent},
+};
 
 /// Why a tick was not finished.
 ///
@@ -76,3 +81,45 @@ impl fmt::Display for TickError {
 }
 
 impl std::error::Error for TickError {}
+
+/// Why a tick was not finished: an error, or a panic. Boxed where it is handed on, so that a tick that is finished says so in a
+/// register.
+pub(super) enum Failure {
+    /// A panic that is to leave the loop.
+    Panic(Payload),
+    Error(TickError),
+}
+
+impl Failure {
+    #[cold]
+    pub(super) fn panic(payload: Payload) -> Box<Self> {
+        Box::new(Self::Panic(payload))
+    }
+
+    /// Notes where the World was replaced, if it was.
+    #[cold]
+    pub(super) fn noting(self, given_out: &mut &'static Location<'static>) -> Self {
+        if let Self::Error(TickError::WorldReplaced(place)) = self {
+            *given_out = place;
+        }
+        self
+    }
+}
+
+impl From<TickError> for Box<Failure> {
+    #[cold]
+    fn from(error: TickError) -> Self {
+        Self::new(Failure::Error(error))
+    }
+}
+
+/// The World went away under the loop: only replacing it does that.
+#[cold]
+pub(super) fn lost(lent: &Lent<'_>, error: WorldError) -> Box<Failure> {
+    match (lent.replaced(), error) {
+        (Some(place), _) | (None, WorldError::Replaced(place) | WorldError::Taken(place)) => {
+            TickError::WorldReplaced(place).into()
+        }
+        (None, error) => Failure::panic(Box::new(error.to_string())),
+    }
+}

@@ -3,10 +3,10 @@
 use std::{ops::Range, time::Duration};
 
 use super::{
-    TickError,
+    error::{Failure, TickError},
     pacing::{Due, Pacer},
     poller::Polled,
-    tick::{Failure, FrameLoop},
+    tick::FrameLoop,
     virtually::Onward,
 };
 use crate::{context::Core, timer::wheel::IsDue, world::lend};
@@ -25,7 +25,7 @@ const APPROACH_NS: u64 = 1_000;
 /// forgotten.
 const REHEARSAL_NS: Range<u64> = 8_000..20_000;
 
-/// After so long a wait the code of a tick is no longer where the processor finds it at once.
+/// After so long a wait the processor has to fetch the code of a tick from afar.
 const COLD_NS: u64 = 40_000;
 
 /// How the thread waits until there is something to do.

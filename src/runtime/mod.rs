@@ -55,8 +55,9 @@ pub use request::TickRequest;
 pub use stage::Tick;
 pub use tick_time::TickTime;
 
+use error::Failure;
 use pacing::Pacer;
-use tick::{Failure, FrameLoop};
+use tick::FrameLoop;
 
 use crate::{
     context::{Core, Enter, OwnedCore},

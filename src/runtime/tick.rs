@@ -18,7 +18,7 @@ use std::{ops::ControlFlow, panic::Location, sync::Arc, task::Waker};
 use bevy_ecs::world::{World, WorldId};
 
 use super::{
-    TickError,
+    error::{Failure, TickError, lost},
     idle::Idle,
     margin::Margin,
     pacing::{Due, Pacer},
@@ -32,9 +32,9 @@ use super::{
 };
 use crate::{
     context::Core,
-    executor::{agenda::Items, memory::Payload, spans},
+    executor::{agenda::Items, spans},
     stats::{Phase, SAMPLE_INTERVAL, TickStats},
-    world::{WorldError, lend::Lent},
+    world::lend::Lent,
 };
 
 /// mio is looked at after so much time, however many tasks are ready.
@@ -98,48 +98,6 @@ pub(super) struct Budgets {
     pub(super) event_interval: u32,
     pub(super) foreign_wakes: usize,
     pub(super) timers: u64,
-}
-
-/// Why a tick was not finished. Boxed where it is handed on, so that a tick that is finished says so in a
-/// register.
-pub(super) enum Failure {
-    /// A panic that is to leave the loop.
-    Panic(Payload),
-    Error(TickError),
-}
-
-impl Failure {
-    #[cold]
-    pub(super) fn panic(payload: Payload) -> Box<Self> {
-        Box::new(Self::Panic(payload))
-    }
-
-    /// Notes where the World was replaced, if it was.
-    #[cold]
-    pub(super) fn noting(self, given_out: &mut &'static Location<'static>) -> Self {
-        if let Self::Error(TickError::WorldReplaced(place)) = self {
-            *given_out = place;
-        }
-        self
-    }
-}
-
-impl From<TickError> for Box<Failure> {
-    #[cold]
-    fn from(error: TickError) -> Self {
-        Self::new(Failure::Error(error))
-    }
-}
-
-/// The World went away under the loop: only replacing it does that.
-#[cold]
-fn lost(lent: &Lent<'_>, error: WorldError) -> Box<Failure> {
-    match (lent.replaced(), error) {
-        (Some(place), _) | (None, WorldError::Replaced(place) | WorldError::Taken(place)) => {
-            TickError::WorldReplaced(place).into()
-        }
-        (None, error) => Failure::panic(Box::new(error.to_string())),
-    }
 }
 
 /// Coming to a World, and leaving it.

@@ -6,9 +6,9 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    TickError,
+    error::{Failure, TickError},
     pacing::{Due, Pacer},
-    tick::{Failure, FrameLoop},
+    tick::FrameLoop,
 };
 use crate::{clock::VirtualTime, context::Core, executor::key::Key};
 
