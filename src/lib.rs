@@ -131,8 +131,9 @@
 //! poll. What gives rights over a task, a [`JoinHandle`] or a [`Sleep`], holds serial numbers that are
 //! never reused.
 //!
-//! *A wake from another thread sets a bit* in a bitmap that is never freed. It allocates nothing, cannot
-//! fill up, and costs the loop one load when nothing came.
+//! *A wake from another thread sets a bit* in a bitmap that is never freed. It allocates nothing and cannot
+//! fill up. Mostly it is one write, of the cache line that the loop looks at; a loop to which nothing came
+//! reads that line and no other.
 //!
 //! *The World is lent, never shared.* While a turn runs, a thread-local slot holds the pointer to it;
 //! [`WorldCtx::with_world`] takes it out, runs the closure and puts it back, also when the closure
@@ -151,9 +152,9 @@
 //! timer or beat when none can; [`VirtualClock`] moves it, paces it against real time, stops it. The same
 //! program on the same input polls the same tasks at the same times in the same order, and a running hash
 //! of all polls ([`RuntimeBuilder::poll_hash`]) says so: a backtest runs the code that trades. Only work
-//! that is counted ([`ExternalWork`], [`Handle`], sockets, what is under way on tokio or a pool) holds virtual time still. A program that can
-//! never go on, that makes no progress, or that another thread wakes without being counted, ends with an
-//! error that names its tasks ([`TickError`]).
+//! that is counted ([`ExternalWork`], [`Handle`], sockets, what is under way on tokio or a pool) holds
+//! virtual time still. A program that can never go on, that makes no progress, or that another thread wakes
+//! without being counted, ends with an error that names its tasks ([`TickError`]).
 //!
 //! # Coming from nexus-async-rt
 //!
