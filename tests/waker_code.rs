@@ -6,6 +6,7 @@
 //! borrow or a lock meanwhile would panic or hang there.
 
 #![expect(unsafe_code, reason = "the waker of an `Arc` runs no code when it is cloned")]
+#![expect(clippy::async_yields_async, reason = "handles are taken out of `block_on`")]
 
 mod common;
 
@@ -24,7 +25,7 @@ use common::{LIMIT_SECONDS, watchdog};
 use onbeat::{
     CancelReason, CancellationToken, ClockMode, JoinError, JoinHandle, Runtime, ShutdownSignal,
     Tick, WorldCtx, channel, interval, net::UdpSocket, scope, shield, sleep, spawn, spawn_boxed,
-    timeout,
+    timeout, yield_now,
 };
 
 type Hook = Box<dyn FnMut()>;
@@ -433,4 +434,20 @@ fn those_who_wait_for_the_end_recheck_after_registering() {
     assert!(scope.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     let ended = is_seen(move || drop(scope), child.take().unwrap().join());
     assert!(matches!(ended, Err(JoinError::Cancelled(CancelReason::Scope))));
+}
+
+#[test]
+fn a_waker_that_is_stored_when_the_task_has_ended_is_not_left_to_the_next_task() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let runtime = Rc::new(RefCell::new(Runtime::owning(World::new())));
+    let tick = |runtime: &RefCell<Runtime<'static>>| runtime.borrow_mut().tick().unwrap();
+    let spawned = || runtime.borrow_mut().block_on(async { spawn_boxed(yield_now()) });
+    let (task, ticking) = (spawned(), runtime.clone());
+    is_seen(move || tick(&ticking), task);
+
+    HOOK.set(Some(Box::new(|| ())));
+    let next = spawned();
+    tick(&runtime);
+    assert!(next.is_finished());
+    assert_eq!(CALLS.take(), 0);
 }

@@ -77,9 +77,13 @@ impl Executor {
         self.release(slot);
     }
 
-    /// Stores who is woken when the task ends. The waker that was there is returned, so that the
+    /// Stores who is woken when the task ends, unless it has: a waker that is left in a slot would be woken
+    /// by the end of the next task there. A waker that is not stored, or is replaced, is returned, so that the
     /// caller drops it where nothing of the executor is in use.
     pub(crate) fn set_joiner(&self, identity: TaskIdentity, waker: Waker) -> Option<Waker> {
+        if self.is_finished(identity) {
+            return Some(waker);
+        }
         self.slot(identity)?.joiner.replace(Some(waker))
     }
 
