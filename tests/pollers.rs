@@ -215,6 +215,62 @@ fn a_panic_of_a_poller_leaves_block_on_and_the_runtime_goes_on() {
     }
 }
 
+/// Runs a loop that sleeps but for a poller, which does `act` when the thread is about to wait. What the panic
+/// says with which it ends.
+fn ends_by(clock: ClockMode, mut act: impl FnMut() + 'static) -> String {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut calls = 0;
+    let mut rt = Runtime::builder(&mut world)
+        .clock(clock)
+        .poller(move || {
+            calls += 1;
+            if calls == 2 {
+                act();
+            }
+            Polled::from(0).may_park()
+        })
+        .build();
+    panic_message(|| rt.block_on(sleep_in(3_600_000 * MS)))
+}
+
+#[test]
+fn a_command_of_a_poller_that_panics_leaves_a_loop_that_would_sleep() {
+    for clock in [ClockMode::Real, ClockMode::Virtual] {
+        let message = ends_by(clock, || {
+            WorldCtx::current()
+                .with_world(|world| world.commands().queue(|_: &mut World| panic!("cheese")));
+        });
+        assert!(message.contains("cheese"), "{message}");
+    }
+}
+
+#[test]
+fn a_world_that_a_poller_replaces_ends_a_loop_that_would_sleep() {
+    for clock in [ClockMode::Real, ClockMode::Virtual] {
+        let message = ends_by(clock, || {
+            WorldCtx::current().with_world(|world| *world = World::new());
+        });
+        assert!(message.contains("put another World in the place"), "{message}");
+    }
+}
+
+#[test]
+fn no_poller_is_called_in_a_turn_whose_panic_is_to_leave() {
+    let mut world = World::new();
+    let mut rt = Runtime::builder(&mut world)
+        .poller(|| {
+            log("poller");
+            0
+        })
+        .build();
+    drop(rt.handle().run_with_world(|_| panic!("cheese")));
+    assert!(panic_message(|| rt.tick().unwrap()).contains("cheese"));
+    assert!(logged().is_empty());
+    rt.tick().unwrap();
+    assert_eq!(logged(), ["poller"]);
+}
+
 #[test]
 fn who_awaited_the_tick_in_which_a_poller_panics_resumes_in_the_next_one() {
     let mut world = World::new();

@@ -224,12 +224,20 @@ impl FrameLoop {
         let polled = self.pollers.poll().map_err(Failure::panic);
         // What they left in the World's queue is applied here; else it would be work that begins a turn.
         core.executor.reap();
-        if polled.is_err()
-            && let Some(second) = core.executor.take_propagated()
-        {
-            core.executor.forget(second);
+        match polled {
+            Ok(mut polled) => {
+                // What is to leave the loop leaves at the end of a turn, which begins for it.
+                let ends = core.executor.is_stopped() || lend::is_replaced();
+                polled.did = polled.did.max(ends.into());
+                Ok(polled)
+            }
+            Err(failure) => {
+                if let Some(second) = core.executor.take_propagated() {
+                    core.executor.forget(second);
+                }
+                Err(failure)
+            }
         }
-        polled
     }
 
     /// Rehearses the tick of a beat, once in a wait, when it is near and nothing comes before. `begins`:

@@ -340,7 +340,8 @@ impl FrameLoop {
             core.executor.count_forgotten(core.shutdown.take_forgotten());
             remote::run(core, lent);
         }
-        if core.executor.agenda().has(Items::POLLERS) {
+        let ends = core.executor.is_stopped() || lent.replaced().is_some();
+        if core.executor.agenda().has(Items::POLLERS) && !ends {
             _ = self.pollers.poll().map_err(Failure::panic)?;
         }
         Ok(())

@@ -122,7 +122,7 @@ impl<'w> Lent<'w> {
     /// Whether the World has been replaced, and where.
     #[inline]
     pub(crate) fn replaced(&self) -> Option<&'static Location<'static>> {
-        if SLOT.with(|slot| slot.replaced.get()) { Self::replaced_at() } else { None }
+        if is_replaced() { Self::replaced_at() } else { None }
     }
 
     #[cold]
@@ -142,6 +142,12 @@ impl Drop for Lent<'_> {
             Some(before) => slot.put_back(&before),
         });
     }
+}
+
+/// Whether the World that is lent to this thread has been replaced.
+#[inline]
+pub(crate) fn is_replaced() -> bool {
+    SLOT.with(|slot| slot.replaced.get())
 }
 
 /// The id of the World that is lent to this thread.
