@@ -5,7 +5,9 @@
 mod common;
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
+    rc::Rc,
     sync::{
         Arc, Barrier,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -308,6 +310,46 @@ fn what_came_for_a_runtime_that_has_gone_is_not_handed_to_the_next() {
         next.block_on(async { spawn_boxed(yield_now()).await });
         assert_eq!(next.stats().wakes_foreign, 0);
     }
+}
+
+#[test]
+fn what_a_runtime_that_has_gone_had_begun_to_take_is_not_handed_to_the_next() {
+    /// A runtime with many tasks that wait for ever, and the wakers of all of them.
+    fn waiting(world: &mut World) -> (Runtime<'_>, Vec<Waker>) {
+        let mut rt = Runtime::new(world);
+        let wakers = Rc::new(RefCell::new(Vec::new()));
+        rt.block_on(async {
+            for _ in 0..10_000 {
+                let wakers = wakers.clone();
+                drop(spawn_boxed(poll_fn(move |cx| {
+                    wakers.borrow_mut().push(cx.waker().clone());
+                    Poll::<()>::Pending
+                })));
+            }
+            while wakers.borrow().len() < 10_000 {
+                yield_now().await;
+            }
+        });
+        let wakers = wakers.take();
+        (rt, wakers)
+    }
+
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let (mut rt, wakers) = waiting(&mut world);
+    let wake = |wakers: &[Waker], apart| {
+        thread::scope(|scope| {
+            scope.spawn(|| wakers.iter().step_by(apart).for_each(Waker::wake_by_ref));
+        });
+    };
+    wake(&wakers, 1);
+    rt.tick().unwrap();
+    drop(rt);
+    // It takes over the number and the inbox, unless another test is quicker.
+    let (mut next, wakers) = waiting(&mut world);
+    wake(&wakers, 100);
+    next.tick().unwrap();
+    assert_eq!(next.stats().wakes_foreign, 100);
 }
 
 #[test]

@@ -216,6 +216,7 @@ impl Executor {
     /// Drops every task, when the runtime is dropped. Nothing can be spawned from here on.
     pub(crate) fn close(&self) {
         self.closing.set(true);
+        self.inbox().discard(self.drain.take());
         for index in 1..self.table.len() {
             let Some(slot) = self.table.get(SlotIndex(index)) else {
                 continue;

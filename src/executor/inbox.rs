@@ -308,6 +308,20 @@ impl Inbox {
         handed
     }
 
+    /// Discards what `drain` has taken out of the first line and has not handed out: nobody would look for it
+    /// there again, and the next owner's drains would find it behind what was announced to that one.
+    pub(crate) fn discard(&self, drain: Drain) {
+        let mut bits = drain.pending | drain.again;
+        while bits != 0 {
+            let mut word = bits.trailing_zeros();
+            while let Some(leaf) = self.leaf(word) {
+                leaf.store(0, Ordering::Relaxed);
+                word += 64;
+            }
+            bits &= bits - 1;
+        }
+    }
+
     fn take_summary(&self) -> u64 {
         if is_clear(&self.summary) { 0 } else { self.summary.swap(0, Ordering::Acquire) }
     }
