@@ -30,9 +30,11 @@ impl Bell {
         Self { waits: AtomicBool::new(false), waker: Mutex::new(None) }
     }
 
-    /// Says who waits, in place of who waited before. After it, whoever waits looks again.
-    pub(crate) fn wait(&self, waker: &Waker) {
-        if !(self.has_waker() && self.knows(waker)) {
+    /// Says who waits, in place of who waited before. After it, whoever waits looks again. False: that waker
+    /// is here already, and whoever stored it may count on it still.
+    pub(crate) fn wait(&self, waker: &Waker) -> bool {
+        let is_new = !(self.has_waker() && self.knows(waker));
+        if is_new {
             let waker = waker.clone();
             let mut stored = lock(&self.waker);
             let before = stored.replace(waker);
@@ -41,6 +43,7 @@ impl Bell {
             drop(before);
         }
         look_after_store();
+        is_new
     }
 
     /// Nobody waits any more. Called by who did.

@@ -400,7 +400,8 @@ impl<T> Receiver<T> {
         protocol::try_recv_many(&mut self.consumer, into, max)
     }
 
-    /// The poll of [`recv`](Self::recv), for futures written by hand. The latest call's waker is woken.
+    /// The poll of [`recv`](Self::recv), for futures written by hand. The latest call's waker is woken, unless
+    /// a `recv` was polled with another one since.
     ///
     /// ```
     /// use std::task::{Context, Poll, Waker};
@@ -413,7 +414,7 @@ impl<T> Receiver<T> {
     /// ```
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         ready!(self.courtesy.poll(cx));
-        let received = protocol::poll_recv(&mut self.consumer, cx, Consumer::pop);
+        let received = protocol::poll_recv(&mut self.consumer, &mut false, cx, Consumer::pop);
         let received = ready!(Courtesy::noting(received, A_VALUE));
         self.courtesy.spend();
         Poll::Ready(received)

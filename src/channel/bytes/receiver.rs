@@ -17,8 +17,10 @@ use super::{
     ring::{Consumer, Found, Position, Ring},
 };
 
-/// Names the one receiver among those who wait for messages.
-const ID: u64 = 0;
+/// Names the receiver among those who wait for messages: its future, of which there is one at a time, and
+/// [`Receiver::poll_recv`]. Each has a waker of its own, so that a future that is dropped takes but its own.
+const FUTURE: u64 = 0;
+const BY_HAND: u64 = 1;
 
 /// The end that receives. Dropping it closes the channel.
 ///
@@ -172,8 +174,7 @@ impl Receiver {
     /// ```
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<ReadClaim<'_>>> {
         ready!(self.courtesy.poll(cx));
-        let mut waits = false;
-        let is_message = self.poll_find(&mut waits, cx);
+        let is_message = self.poll_find_as(BY_HAND, &mut false, cx);
         let is_message = ready!(Courtesy::noting(is_message, A_VALUE));
         self.courtesy.spend();
         Poll::Ready(is_message.then(|| ReadClaim::new(self)))
@@ -298,16 +299,22 @@ impl Receiver {
     /// Finds a message, or stores who is woken when there may be one. `waits` says whether it did. True:
     /// there is a message. False: there is none, and none will come.
     pub(super) fn poll_find(&mut self, waits: &mut bool, cx: &mut Context<'_>) -> Poll<bool> {
+        self.poll_find_as(FUTURE, waits, cx)
+    }
+
+    fn poll_find_as(&mut self, id: u64, waits: &mut bool, cx: &mut Context<'_>) -> Poll<bool> {
         let mut found = self.attempt_find();
         if found.is_none() {
             *waits = true;
-            self.ring().messages().register(ID, cx.waker());
+            self.ring().messages().register(id, cx.waker());
             found = self.attempt_find();
         }
         let Some(is_message) = found else {
             return Poll::Pending;
         };
-        self.wait_no_more(waits);
+        if mem::take(waits) {
+            self.ring().messages().leave(id);
+        }
         Poll::Ready(is_message)
     }
 
@@ -323,7 +330,7 @@ impl Receiver {
     /// Takes back what [`poll_find`](Self::poll_find) stored.
     pub(super) fn wait_no_more(&self, waits: &mut bool) {
         if mem::take(waits) {
-            self.ring().messages().leave(ID);
+            self.ring().messages().leave(FUTURE);
         }
     }
 
@@ -364,7 +371,8 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.ring().messages().leave(ID);
+        self.ring().messages().leave(FUTURE);
+        self.ring().messages().leave(BY_HAND);
         self.ring().close();
     }
 }

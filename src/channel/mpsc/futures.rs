@@ -116,7 +116,7 @@ impl<T> Drop for Sending<'_, T> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Receiving<'a, T> {
     consumer: &'a mut Consumer<T>,
-    /// Whether its waker is stored.
+    /// Whether it has stored its waker.
     waits: bool,
     courtesy: Courtesy,
 }
@@ -132,8 +132,7 @@ impl<'a, T> Receiving<'a, T> {
         take: impl FnMut(&mut Consumer<T>) -> Result<R, Nothing>,
     ) -> Poll<Option<R>> {
         ready!(self.courtesy.poll(cx));
-        let received = protocol::poll_recv(self.consumer, cx, take);
-        self.waits = received.is_pending();
+        let received = protocol::poll_recv(self.consumer, &mut self.waits, cx, take);
         let received = Courtesy::noting(received, A_VALUE);
         if received.is_ready() {
             self.courtesy.spend();

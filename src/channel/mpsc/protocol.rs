@@ -141,10 +141,12 @@ fn promise<T>(consumer: &Consumer<T>) {
     consumer.with().senders.promise(|| consumer.capacity() - consumer.len());
 }
 
-/// Takes what `take` finds, or waits for it. `None`: nothing will come.
+/// Takes what `take` finds, or waits for it, and then `waits` says whether a waker was stored for that: one that
+/// somebody else has stored is left to him. `None`: nothing will come.
 #[inline]
 pub(crate) fn poll_recv<T, R>(
     consumer: &mut Consumer<T>,
+    waits: &mut bool,
     cx: &mut Context<'_>,
     mut take: impl FnMut(&mut Consumer<T>) -> Result<R, Nothing>,
 ) -> Poll<Option<R>> {
@@ -154,17 +156,18 @@ pub(crate) fn poll_recv<T, R>(
             Poll::Ready(Some(taken))
         }
         Err(Nothing::Closed) => Poll::Ready(None),
-        Err(Nothing::Empty | Nothing::Coming) => wait_to_receive(consumer, cx, take),
+        Err(Nothing::Empty | Nothing::Coming) => wait_to_receive(consumer, waits, cx, take),
     }
 }
 
 #[cold]
 fn wait_to_receive<T, R>(
     consumer: &mut Consumer<T>,
+    waits: &mut bool,
     cx: &mut Context<'_>,
     mut take: impl FnMut(&mut Consumer<T>) -> Result<R, Nothing>,
 ) -> Poll<Option<R>> {
-    consumer.with().receiver.wait(cx.waker());
+    *waits |= consumer.with().receiver.wait(cx.waker());
     let mut looks = 0;
     let taken = loop {
         match take(consumer) {
@@ -180,7 +183,9 @@ fn wait_to_receive<T, R>(
         }
         looks += 1;
     };
-    stop_waiting(consumer);
+    if std::mem::take(waits) {
+        stop_waiting(consumer);
+    }
     if taken.is_some() {
         promise(consumer);
     }

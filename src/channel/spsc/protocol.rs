@@ -102,10 +102,12 @@ pub(crate) fn try_recv_many<T>(
     Ok(count)
 }
 
-/// Takes what `take` finds, or waits for it. `None`: nothing will come.
+/// Takes what `take` finds, or waits for it, and then `waits` says whether a waker was stored for that: one that
+/// somebody else has stored is left to him. `None`: nothing will come.
 #[inline]
 pub(crate) fn poll_recv<T, R>(
     consumer: &mut Consumer<T>,
+    waits: &mut bool,
     cx: &mut Context<'_>,
     mut take: impl FnMut(&mut Consumer<T>) -> Result<R, TryRecvError>,
 ) -> Poll<Option<R>> {
@@ -115,23 +117,26 @@ pub(crate) fn poll_recv<T, R>(
             Poll::Ready(Some(taken))
         }
         Err(TryRecvError::Disconnected) => Poll::Ready(None),
-        Err(TryRecvError::Empty) => wait_to_receive(consumer, cx, take),
+        Err(TryRecvError::Empty) => wait_to_receive(consumer, waits, cx, take),
     }
 }
 
 #[cold]
 fn wait_to_receive<T, R>(
     consumer: &mut Consumer<T>,
+    waits: &mut bool,
     cx: &mut Context<'_>,
     mut take: impl FnMut(&mut Consumer<T>) -> Result<R, TryRecvError>,
 ) -> Poll<Option<R>> {
-    consumer.with().receiver.wait(cx.waker());
+    *waits |= consumer.with().receiver.wait(cx.waker());
     let taken = match take(consumer) {
         Ok(taken) => Some(taken),
         Err(TryRecvError::Disconnected) => None,
         Err(TryRecvError::Empty) => return Poll::Pending,
     };
-    consumer.with().receiver.leave();
+    if std::mem::take(waits) {
+        receiver_leaves(consumer);
+    }
     if taken.is_some() {
         consumer.with().sender.ring_quietly();
     }

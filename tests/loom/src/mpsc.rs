@@ -47,7 +47,8 @@ fn channel(capacity: usize) -> (Sender, Consumer<u32>) {
 }
 
 fn recv(consumer: &mut Consumer<u32>) -> Option<u32> {
-    wait(|cx| poll_recv(consumer, cx, queue::Consumer::pop))
+    let mut waits = false;
+    wait(|cx| poll_recv(consumer, &mut waits, cx, queue::Consumer::pop))
 }
 
 /// All that comes until the channel is closed, in order.
@@ -174,7 +175,7 @@ fn a_receiver_that_gives_up_waiting_waits_again_as_well_as_ever() {
     check(3, || {
         let (sender, mut consumer) = channel(1);
         let sending = thread::spawn(move || sender.send(0).unwrap());
-        let polled = poll_once(|cx| poll_recv(&mut consumer, cx, queue::Consumer::pop));
+        let polled = poll_once(|cx| poll_recv(&mut consumer, &mut false, cx, queue::Consumer::pop));
         if let Poll::Ready(value) = polled {
             assert_eq!(value, Some(0));
         } else {

@@ -24,7 +24,8 @@ fn send(producer: &mut Producer<u32>, value: u32) -> Result<(), SendError<u32>> 
 }
 
 fn recv(consumer: &mut Consumer<u32>) -> Option<u32> {
-    wait(|cx| poll_recv(consumer, cx, ring::Consumer::pop))
+    let mut waits = false;
+    wait(|cx| poll_recv(consumer, &mut waits, cx, ring::Consumer::pop))
 }
 
 /// All that comes until the channel is closed.
@@ -116,7 +117,7 @@ fn who_gives_up_waiting_waits_again_as_well_as_ever() {
         });
         let mut received = vec![];
         if let Poll::Ready(value) =
-            poll_once(|cx| poll_recv(&mut consumer, cx, ring::Consumer::pop))
+            poll_once(|cx| poll_recv(&mut consumer, &mut false, cx, ring::Consumer::pop))
         {
             received.extend(value);
         } else {
