@@ -2,11 +2,14 @@
 
 mod common;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    future::pending,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bevy_ecs::{lifecycle::HookContext, prelude::*, world::DeferredWorld};
 use common::{LIMIT_SECONDS, block_on, log, logged, panic_message, watchdog};
-use onbeat::{Handle, Runtime, Tick, WorldCtx, yield_now};
+use onbeat::{Handle, Runtime, Tick, WorldCtx, spawn_boxed, yield_now};
 
 #[derive(Resource, Default)]
 struct Score(u32);
@@ -129,4 +132,36 @@ fn commands_that_are_left_between_turns_are_applied_before_the_next_poll() {
     rt.world_mut().commands().queue(raise);
     drop(rt);
     assert_eq!(world.resource::<Score>().0, 2);
+}
+
+#[test]
+fn commands_that_destructors_leave_while_the_runtime_is_dropped_are_applied() {
+    struct Raises;
+    impl Drop for Raises {
+        fn drop(&mut self) {
+            WorldCtx::current().with_world(|world| world.commands().queue(raise));
+        }
+    }
+
+    let mut world = World::new();
+    world.init_resource::<Score>();
+    let raises = Raises;
+    let mut rt = Runtime::builder(&mut world)
+        .poller(move || {
+            let _held = &raises;
+            0
+        })
+        .build();
+    let raises = Raises;
+    rt.block_on(async {
+        drop(spawn_boxed(async {
+            let _held = raises;
+            pending::<()>().await;
+        }));
+        yield_now().await;
+    });
+    let raises = Raises;
+    drop(rt.handle().run_with_world(move |_| drop(raises)));
+    drop(rt);
+    assert_eq!(world.resource::<Score>().0, 3);
 }

@@ -5,7 +5,7 @@ mod common;
 use std::{
     cell::Cell,
     future::pending,
-    panic::{catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     rc::Rc,
     sync::{
@@ -268,6 +268,27 @@ fn a_waker_that_panics_when_it_is_dropped_does_not_stop_the_end_of_a_runtime() {
     drop(rt);
     assert_eq!(drops.get(), 1);
     drop((sleeping, waiting));
+}
+
+#[test]
+fn a_waker_that_a_broken_tick_did_not_wake_does_not_stop_the_end_of_a_runtime() {
+    let mut world = World::new();
+    let mut calls = 0;
+    let mut rt = Runtime::builder(&mut world)
+        .poller(move || {
+            calls += 1;
+            if calls == 2 { quietly("the tick breaks off") } else { 0 }
+        })
+        .build();
+    let waiting = rt.block_on(async {
+        let mut waiting = WorldCtx::current().next_tick();
+        let bomb = Waker::from(Arc::new(PanicsOnDrop(Bomb("waker"))));
+        assert!(poll_with(&bomb, &mut waiting).is_pending());
+        [waiting]
+    });
+    assert!(catch_unwind(AssertUnwindSafe(|| rt.tick())).is_err());
+    drop(rt);
+    drop(waiting);
 }
 
 #[test]

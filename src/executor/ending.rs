@@ -240,8 +240,16 @@ impl Executor {
             }
         }
         self.drop_all_kept();
-        if let Err(payload) = self.flush_left() {
-            self.forget(payload);
+        self.end_left();
+    }
+
+    /// Drops and flushes what destructors have left behind, when the runtime is dropped.
+    pub(crate) fn end_left(&self) {
+        while self.agenda.take(Items::REAP) {
+            self.drop_left();
+            if let Err(payload) = self.flush_left() {
+                self.forget(payload);
+            }
         }
     }
 }

@@ -94,12 +94,11 @@ impl Executor {
         }
     }
 
-    /// Drops everything that any task keeps, when the runtime is dropped.
+    /// Drops what any task keeps, when the runtime is dropped.
     pub(super) fn drop_all_kept(&self) {
         let lists = self.keeping.lists.take();
         for (_, kept) in lists.into_iter().flatten() {
             self.guarded(|| drop(kept));
         }
-        self.drop_left();
     }
 }

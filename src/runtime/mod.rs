@@ -440,12 +440,16 @@ impl<'w> Runtime<'w> {
             for poller in self.frame.pollers.take() {
                 core.executor.guarded(|| drop(poller));
             }
+            core.executor.end_left();
             drop(lent);
             // Bevy refuses to insert into a World that was cleared whole.
             core.executor.guarded(|| self.frame.leave(world.get_mut()));
             for schedule in self.frame.stages.take() {
                 core.executor.guarded(|| drop(schedule));
             }
+        }
+        for waker in self.frame.awaited.drain(..) {
+            core.executor.guarded(|| drop(waker));
         }
         core.drop_wakers();
         drop(entered);
