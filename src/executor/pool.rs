@@ -36,6 +36,9 @@ const COARSE_MAX: usize = 1_024;
 const LARGEST: usize = 2_048;
 const FINE_CLASSES: usize = FINE_MAX / FINE;
 const CLASSES: usize = FINE_CLASSES + (COARSE_MAX - FINE_MAX) / COARSE + 1;
+/// With what a block is filled that is given back, where debug assertions are on: whoever still looks at it
+/// finds neither a future nor an output.
+const NOTHING: u8 = 0xDB;
 /// What blocks are cut from.
 const CHUNK: Layout = match Layout::from_size_align(2 * LARGEST, ALIGN) {
     Ok(layout) => layout,
@@ -215,11 +218,21 @@ impl Pool {
         let Some(head) = self.free.get(usize::from(list.0)) else {
             return false;
         };
+        if cfg!(debug_assertions) {
+            // No allocator and no tool that watches one sees a use behind this.
+            // SAFETY: the block is so large, and the caller gives it up.
+            unsafe { memory.cast::<u8>().write_bytes(NOTHING, self.block_size(list)) };
+        }
         let block = memory.cast::<Block>();
         // SAFETY: the block is large and aligned enough for a link, and the caller gives it up.
         unsafe { block.write(Block { next: head.get() }) };
         head.set(Some(block));
         true
+    }
+
+    /// Bytes of a block on this list.
+    fn block_size(&self, list: List) -> usize {
+        if list == List::SLAB { self.slab.size().unwrap_or(0) } else { class_size(list.0.into()) }
     }
 
     /// Takes memory back that came from no list.
@@ -281,6 +294,25 @@ mod tests {
         assert_eq!(first.cast::<u8>(), second.cast::<u8>(), "both are of the class of 80 bytes");
         // SAFETY: as above.
         unsafe { pool.give_back(List::of::<[u8; 80]>(), second.cast()) };
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn memory_given_back_holds_nothing_that_was_there() {
+        let options = SlabOptions { size: 100, slots: 1, growth: Growth::Bounded };
+        let pool = Pool::with_slab(options).unwrap();
+        let block = pool.take::<[u8; 100]>().cast::<()>();
+        let slot = pool.take_slot().unwrap();
+        for (list, memory) in [(List::of::<[u8; 100]>(), block), (List::SLAB, slot)] {
+            let bytes = memory.cast::<[u8; 100]>();
+            // SAFETY: taken above, for so many bytes.
+            unsafe { bytes.write([7; 100]) };
+            // SAFETY: taken above, and holds nothing alive.
+            unsafe { pool.give_back(list, memory) };
+            // SAFETY: it was written, and nobody has taken it since.
+            let left = unsafe { bytes.read() };
+            assert!(left[size_of::<Block>()..].iter().all(|byte| *byte == NOTHING));
+        }
     }
 
     #[test]
