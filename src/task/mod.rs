@@ -223,7 +223,9 @@ impl<T: 'static> JoinHandle<T> {
     /// Ends the task: it is never polled again, and its future is dropped in this turn, after the
     /// current poll, where the World may be used; who was aborted first is dropped first.
     ///
-    /// A task that has already ended is left as it is, and its output is dropped.
+    /// A task that has already ended is left as it is, and its output is dropped. Who aborts a task and waits
+    /// for its end keeps the handle, and aborts by [`id`](Self::id) through [`Tasks`](crate::Tasks):
+    /// [`join`](Self::join) then gives [`CancelReason::Aborted`].
     ///
     /// ```
     /// use bevy_ecs::world::World;

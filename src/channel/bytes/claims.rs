@@ -319,6 +319,17 @@ impl fmt::Debug for ReadClaims<'_> {
 }
 
 /// The messages of a [`ReadClaims`], as slices.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes::{self, Messages};
+///
+/// let (mut sender, mut receiver) = spsc_bytes::channel(1024);
+/// sender.try_send(b"bid")?;
+/// let messages = receiver.try_recv_many(8)?;
+/// let mut each: Messages<'_> = messages.iter();
+/// assert_eq!((each.len(), each.next()), (1, Some(&b"bid"[..])));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Messages<'a> {
     receiver: &'a Receiver,

@@ -248,6 +248,18 @@ impl fmt::Debug for Receiving<'_> {
 /// # Panics
 ///
 /// When it is polled after it was done.
+///
+/// ```
+/// use onbeat::channel::spsc_bytes::{self, ReceivingMany};
+///
+/// # futures::executor::block_on(async {
+/// let (mut sender, mut receiver) = spsc_bytes::channel(64);
+/// sender.try_send(b"bid").unwrap();
+/// sender.try_send(b"ask").unwrap();
+/// let receiving: ReceivingMany<'_> = receiver.recv_many(8);
+/// assert_eq!(receiving.await.unwrap().len(), 2);
+/// # });
+/// ```
 #[must_use = "a future does nothing until it is polled"]
 pub struct ReceivingMany<'a> {
     one: Receiving<'a>,

@@ -152,6 +152,20 @@ impl From<ClaimError> for TryClaimError {
 }
 
 /// Why no message was claimed or sent in time.
+///
+/// ```
+/// use onbeat::channel::{ClaimTimeoutError, spsc_bytes};
+/// use std::time::Duration;
+///
+/// let (mut sender, receiver) = spsc_bytes::channel(32);
+/// sender.try_send(&[0; 16]).unwrap();
+/// sender.try_send(&[0; 16]).unwrap();
+/// let late = sender.blocking_send_timeout(b"bid", Duration::ZERO);
+/// assert_eq!(late, Err(ClaimTimeoutError::Timeout));
+/// drop(receiver);
+/// let late = sender.blocking_send_timeout(b"bid", Duration::ZERO);
+/// assert_eq!(late, Err(ClaimTimeoutError::Closed));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClaimTimeoutError {
     /// There was no room in that time.
