@@ -4,10 +4,11 @@ mod common;
 
 use std::{cell::Cell, rc::Rc};
 
+use bevy_ecs::world::World;
 use common::block_on;
 use futures::{StreamExt, future::join};
 use onbeat::{
-    WorldCtx,
+    Runtime, WorldCtx,
     channel::{local, mpsc, mpsc_bytes, spsc, spsc_bytes},
     spawn_boxed,
 };
@@ -127,4 +128,21 @@ fn nothing_is_counted_outside_of_a_runtime() {
         assert!(count.poll(&mut receiver.recv()).is_ready());
     }
     assert_eq!(count.wakes(), 0);
+}
+
+#[test]
+fn what_one_runtime_has_spent_is_not_missing_in_the_next() {
+    let polls = || {
+        let mut world = World::new();
+        let mut rt = Runtime::new(&mut world);
+        rt.block_on(async {
+            let (sender, receiver) = local::channel(1);
+            for number in 0..64 {
+                sender.send(number).await.unwrap();
+                assert_eq!(receiver.recv().await, Some(number));
+            }
+        });
+        rt.stats().polls
+    };
+    assert_eq!([polls(), polls(), polls()], [1; 3]);
 }

@@ -23,20 +23,24 @@ pub(crate) const A_VALUE: &str = "a value in a channel";
 pub(crate) const ROOM: &str = "room in a channel";
 
 thread_local! {
-    static SPENT: Cell<Spent> = const { Cell::new(Spent { poll: u64::MAX, count: 0 }) };
+    static SPENT: Cell<Spent> = const { Cell::new(Spent { poll: (0, 0), count: 0 }) };
 }
 
-/// What was spent in the poll with this number.
+/// A poll: the serial of its runtime, and its number there. What one runtime has spent is nothing to another,
+/// so that the same program does the same whatever ran on its thread before.
+type PollName = (u64, u64);
+
+/// What was spent in a poll.
 #[derive(Clone, Copy)]
 struct Spent {
-    poll: u64,
+    poll: PollName,
     count: u32,
 }
 
-/// The number of the poll that is going on in this thread's runtime.
+/// The poll that is going on in this thread's runtime.
 #[inline]
-fn poll_number() -> Option<u64> {
-    context::try_current(|core| core.executor.poll_number())
+fn this_poll() -> Option<PollName> {
+    context::try_current(|core| (core.serial(), core.executor.poll_number()))
 }
 
 /// Whether an operation has stood back.
@@ -55,7 +59,7 @@ impl Courtesy {
 
     #[cold]
     fn stand_back(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stood_back || poll_number() != Some(SPENT.get().poll) {
+        if self.stood_back || this_poll() != Some(SPENT.get().poll) {
             return Poll::Ready(());
         }
         self.stood_back = true;
@@ -67,7 +71,7 @@ impl Courtesy {
     #[inline]
     pub(crate) fn spend(&mut self) {
         self.stood_back = false;
-        if let Some(poll) = poll_number() {
+        if let Some(poll) = this_poll() {
             let spent = SPENT.get();
             let before = if spent.poll == poll { spent.count } else { 0 };
             SPENT.set(Spent { poll, count: before.saturating_add(1) });
