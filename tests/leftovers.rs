@@ -156,6 +156,23 @@ fn entries_that_the_budget_cut_off_start_no_tick() {
 }
 
 #[test]
+fn a_task_that_ends_ahead_of_its_place_and_wakes_itself_starts_no_tick() {
+    let leave = async || {
+        drop(spawn_boxed(yield_now()));
+        drop(spawn_boxed(async {
+            // Its place is behind the mark, it is polled for the stage, and wakes itself again as it ends.
+            let mut stage = Box::pin(WorldCtx::current().at(Tick));
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                stage.as_mut().poll(cx)
+            })
+            .await;
+        }));
+    };
+    assert_eq!(ticks_until_woken(100, leave), 2, "one for the task that yields");
+}
+
+#[test]
 fn a_live_task_behind_an_ended_one_still_has_its_tick() {
     let leave = async || {
         let ran: Rc<Cell<bool>> = Rc::default();

@@ -154,7 +154,8 @@ impl Executor {
     fn skip_spent(&self, slot: &Slot) {
         let again = slot.flags().has(Flags::AGAIN);
         slot.clear(Flags::SPENT.union(Flags::AGAIN));
-        if again {
+        // A task that has ended since is not kept among those that are ready.
+        if again && slot.cell.stage() == Stage::Future {
             slot.set(Flags::QUEUED);
             self.deferred.push(slot);
         } else {
