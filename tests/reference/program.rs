@@ -54,10 +54,13 @@ pub(crate) struct Program {
     pub(crate) tasks_per_cycle: usize,
     pub(crate) capacities: [usize; CHANNELS],
     pub(crate) horizon_ns: u64,
+    /// Each poll is counted and hashed, which is another way through the executor.
+    pub(crate) is_noted: bool,
 }
 
 impl Program {
     pub(crate) fn read(bytes: &[u8]) -> Self {
+        let is_noted = bytes.len() % 2 == 1;
         let mut reader = Reader(bytes);
         let tasks_per_cycle = [1, 2, 3, 5, 1_000, 1_000][reader.below(6)];
         let capacities = [1 + reader.below(3), 1 + reader.below(3)];
@@ -75,7 +78,7 @@ impl Program {
             }
         }
         scripts[0].push(Op::SleepUntil(horizon_ns));
-        Self { scripts, tasks_per_cycle, capacities, horizon_ns }
+        Self { scripts, tasks_per_cycle, capacities, horizon_ns, is_noted }
     }
 }
 

@@ -288,6 +288,8 @@ pub(super) fn run(program: &Program) -> Seen {
         .stages(stages)
         .tasks_per_cycle(program.tasks_per_cycle)
         .slab_unbounded::<64>(4)
+        .task_details(program.is_noted)
+        .poll_hash(program.is_noted)
         .build();
     add_systems(&mut rt);
     drop(rt.block_on(task(&shared, 0)));
