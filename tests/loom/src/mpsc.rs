@@ -185,3 +185,25 @@ fn a_receiver_that_gives_up_waiting_waits_again_as_well_as_ever() {
         sending.join().unwrap();
     });
 }
+
+#[test]
+fn a_receive_that_is_given_up_leaves_the_waker_of_who_polls_by_hand() {
+    check(3, || {
+        let (sender, mut consumer) = channel(1);
+        let sending = thread::spawn(move || sender.send(7).unwrap());
+        let received = wait(|cx| {
+            let by_hand = poll_recv(&mut consumer, &mut false, cx, queue::Consumer::pop);
+            if by_hand.is_ready() {
+                return by_hand;
+            }
+            let mut waits = false;
+            let polled = poll_recv(&mut consumer, &mut waits, cx, queue::Consumer::pop);
+            if waits {
+                stop_waiting(&consumer);
+            }
+            polled
+        });
+        assert_eq!(received, Some(7));
+        sending.join().unwrap();
+    });
+}

@@ -145,3 +145,25 @@ fn places_that_are_freed_together_wake_the_sender() {
         sending.join().unwrap();
     });
 }
+
+#[test]
+fn a_receive_that_is_given_up_leaves_the_waker_of_who_polls_by_hand() {
+    check(3, || {
+        let (mut producer, mut consumer) = open(1);
+        let sending = thread::spawn(move || try_send(&mut producer, 7).unwrap());
+        let received = wait(|cx| {
+            let by_hand = poll_recv(&mut consumer, &mut false, cx, ring::Consumer::pop);
+            if by_hand.is_ready() {
+                return by_hand;
+            }
+            let mut waits = false;
+            let polled = poll_recv(&mut consumer, &mut waits, cx, ring::Consumer::pop);
+            if waits {
+                receiver_leaves(&consumer);
+            }
+            polled
+        });
+        assert_eq!(received, Some(7));
+        sending.join().unwrap();
+    });
+}
