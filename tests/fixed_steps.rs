@@ -36,6 +36,11 @@ fn builder(world: &mut World, pacing: impl Into<Pacing>) -> RuntimeBuilder<'_> {
     Runtime::builder(world).clock(ClockMode::Virtual).pacing(pacing)
 }
 
+/// Without a pacing, so that the way to run says which.
+fn builder_of_any_pacing(world: &mut World) -> RuntimeBuilder<'_> {
+    Runtime::builder(world).clock(ClockMode::Virtual).progress_limit(10_000)
+}
+
 /// Logs each run of a stage, with its nominal time and delta in milliseconds of the virtual clock.
 fn log_runs(rt: &mut Runtime<'_>, label: impl ScheduleLabel, name: &'static str) {
     let start = rt.world().resource::<TickTime>().nominal();
@@ -143,9 +148,60 @@ fn a_tick_by_hand_runs_the_steps_that_have_come() {
     let mut world = World::new();
     let mut rt = builder(&mut world, Pacing::OnEvent).fixed_step(Slow, 10 * MS, 9).build();
     log_runs(&mut rt, Slow, "slow");
-    rt.block_on(async { drop(spawn_boxed(sleep(25 * MS))) });
+    rt.tick().unwrap();
+    rt.virtual_clock().unwrap().skip(25 * MS);
     rt.tick().unwrap();
     assert_eq!(logged(), ["slow 10+10", "slow 20+10"]);
+}
+
+#[test]
+fn virtual_time_passes_no_step_that_has_a_system_however_the_loop_is_driven() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for driven in ["on event", "busy", "by hand"] {
+        let mut world = World::new();
+        let mut rt = builder_of_any_pacing(&mut world).fixed_step(Slow, 10 * MS, 9).build();
+        rt.schedule(Slow).add_systems(|time: Res<TickTime>| {
+            assert_eq!(time.lateness(), Duration::ZERO);
+            log("step");
+        });
+        let sleeper = async {
+            drop(spawn_boxed(sleep(25 * MS)));
+            sleep(35 * MS).await;
+        };
+        match driven {
+            "on event" => rt.block_on(sleeper),
+            "busy" => rt.block_on_busy(sleeper),
+            _ => {
+                rt.block_on(async { drop(spawn_boxed(sleeper)) });
+                while rt.task_count() > 0 {
+                    rt.tick().unwrap();
+                }
+            }
+        }
+        assert_eq!(logged(), ["step"; 3], "{driven}");
+    }
+}
+
+#[test]
+fn a_system_in_a_step_may_be_all_that_a_program_waits_for() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for busy in [false, true] {
+        let (bell, mut world) = (Bell::default(), World::new());
+        world.insert_resource(bell.clone());
+        let mut rt = builder_of_any_pacing(&mut world).fixed_step(Slow, 10 * MS, 1).build();
+        let start = rt.virtual_clock().unwrap().now();
+        rt.schedule(Slow).add_systems(move |time: Res<TickTime>, bell: Res<Bell>| {
+            if time.nominal() - start == 50 * MS {
+                bell.ring();
+            }
+        });
+        if busy {
+            rt.block_on_busy(bell.rung());
+        } else {
+            rt.block_on(bell.rung());
+        }
+        assert_eq!(rt.virtual_clock().unwrap().now() - start, 50 * MS);
+    }
 }
 
 #[test]

@@ -155,16 +155,15 @@ impl FrameLoop {
         time.now_ns() > now_ns
     }
 
-    /// A tick that nothing is waited for: time goes on to the next timer, or to the next step that somebody
-    /// waits for, if nothing can happen before it.
+    /// A tick that nothing is waited for: time goes on to the next timer or step, if nothing can happen
+    /// before it.
     fn jump_or_tick(&mut self, core: &Core, time: &VirtualTime) -> Result<Due, Box<Failure>> {
         // Whoever wakes a task, then ends its work, is seen by one of the two in this order.
         if Self::waits_outside(core) || self.has_work(core) || self.poll_pollers(core)?.did > 0 {
             return Ok(Due::Tick);
         }
         let timer_ns = Self::next_deadline(core);
-        let step_ns = self.stages.next_step_ns(|stage| core.looks.awaits(stage));
-        match [timer_ns, step_ns].into_iter().flatten().min() {
+        match [timer_ns, self.next_step(core)].into_iter().flatten().min() {
             Some(next_ns) if time.jumps() => time.move_to(next_ns),
             Some(_) if time.is_paced() => {}
             // A system or a poller may count ticks, and wake somebody in one of them.
