@@ -86,9 +86,11 @@ impl VirtualTime {
         self.pace.get().map_or(f64::INFINITY, |pace| pace.factor)
     }
 
-    /// From `real_ns` on time follows real time, `factor` times as fast.
+    /// From `real_ns` on time follows real time, `factor` times as fast: from where it stands, or from
+    /// where `advance` has still to bring it.
     pub(crate) fn follow(&self, real_ns: u64, factor: f64) {
-        let pace = Pace { factor, real_ns, virtual_ns: self.now_ns.get() };
+        let virtual_ns = self.now_ns.get().max(self.ahead_ns.get());
+        let pace = Pace { factor, real_ns, virtual_ns };
         self.pace.set(factor.is_finite().then_some(pace));
     }
 
@@ -148,7 +150,10 @@ mod tests {
         time.pause();
         assert_eq!((time.goal_ns(10_000), time.real_left_ns(9_000, 10_000)), (1_300, None));
         time.resume(20_000);
-        assert_eq!(time.goal_ns(20_010), 1_300, "what passed meanwhile does not count");
+        assert_eq!(time.goal_ns(20_000), 1_300, "what passed meanwhile does not count");
+        assert_eq!(time.goal_ns(20_010), 1_400, "on top of what is left of the way");
+        time.follow(30_000, 2.0);
+        assert_eq!(time.goal_ns(30_010), 1_320, "at any speed");
         time.move_to(1_300);
         time.follow(0, f64::INFINITY);
         assert!(time.jumps() && !time.is_paced());
