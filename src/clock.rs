@@ -55,6 +55,12 @@ pub enum ClockMode {
     Virtual,
 }
 
+/// A time that the clock reaches. What was too far for its nanoseconds, and so is the largest number there
+/// is, never comes.
+pub(crate) fn reached(ns: u64) -> Option<u64> {
+    (ns < u64::MAX).then_some(ns)
+}
+
 /// A duration in the clock's nanoseconds; what does not fit is the largest there is.
 pub(crate) fn duration_ns(duration: Duration) -> u64 {
     duration

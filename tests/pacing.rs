@@ -312,6 +312,19 @@ fn a_program_that_only_beats_is_stuck_unless_a_system_may_act() {
     }
 }
 
+#[test]
+fn a_program_that_no_beat_and_no_event_can_reach_is_stuck() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for pacing in [Pacing::every(Duration::MAX).into(), hybrid(MS, Duration::MAX)] {
+        let mut world = World::new();
+        let mut rt = runtime(&mut world, pacing);
+        rt.schedule(Tick).add_systems(|| ());
+        let message = panic_message(|| rt.block_on(std::future::pending::<()>()));
+        assert!(message.contains("nothing can ever happen again"), "{message}");
+        assert_eq!(rt.stats().ticks, 1);
+    }
+}
+
 /// The nominal times, in periods, of ticks of which the third takes as long as four and a half.
 fn periods_of_an_overrun(catch_up: CatchUp) -> (Vec<u64>, onbeat::Stats) {
     const PERIOD: Duration = Duration::from_millis(4);

@@ -117,6 +117,16 @@ fn a_message_names_the_first_tasks_and_counts_the_others() {
 }
 
 #[test]
+fn a_limit_that_no_clock_reaches_is_one_all_the_same_in_virtual_time() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = World::new();
+    let mut rt = simulated(&mut world);
+    rt.block_on(async { drop(named("endless").spawn(pending::<()>())) });
+    let error = rt.shutdown_quiesce(Duration::MAX).unwrap_err();
+    assert_eq!(error.running[0].name, "endless");
+}
+
+#[test]
 fn a_limit_of_nothing_runs_what_is_ready_and_waits_for_nothing() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = World::new();

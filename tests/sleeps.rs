@@ -70,6 +70,20 @@ fn a_sleep_that_no_clock_can_reach_never_completes() {
 }
 
 #[test]
+fn a_program_that_waits_for_what_no_clock_can_reach_is_stuck() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    for busy in [false, true] {
+        let mut world = World::new();
+        let mut rt = Runtime::builder(&mut world).clock(ClockMode::Virtual).build();
+        let message = panic_message(|| {
+            let endless = async { drop(timeout(Duration::MAX, pending::<()>()).await) };
+            if busy { rt.block_on_busy(endless) } else { rt.block_on(endless) }
+        });
+        assert!(message.contains("nothing can ever happen again"), "{message}");
+    }
+}
+
+#[test]
 fn is_elapsed_follows_the_time_of_the_turn_and_not_the_polls() {
     virtually(async {
         let never_polled = sleep(2 * MILLI);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::pacing::Grid;
+use crate::clock::reached;
 
 /// The steps of one stage, on a grid that begins with the first tick.
 #[derive(Clone, Debug)]
@@ -47,16 +48,17 @@ impl FixedStep {
         }
     }
 
-    /// When the next step is due; not known before the first tick.
+    /// When the next step is due; not known before the first tick, and none beyond the end of time.
     pub(super) fn next_ns(&self) -> Option<u64> {
-        self.start_ns.map(|start_ns| start_ns.saturating_add(self.grid.at_ns(self.next)))
+        let start_ns = self.start_ns?;
+        reached(start_ns.saturating_add(self.grid.at_ns(self.next)))
     }
 
     /// A tick of this nominal time comes to the stage.
     pub(super) fn begin(&mut self, nominal_ns: u64) -> Steps {
         let start_ns = *self.start_ns.get_or_insert(nominal_ns);
         let latest = self.grid.index_at(nominal_ns.saturating_sub(start_ns));
-        let due = (latest + 1).saturating_sub(self.next);
+        let due = latest.saturating_add(1).saturating_sub(self.next);
         let run = due.min(self.steps_max);
         self.next += due - run;
         Steps { run, skipped: due - run }
@@ -64,7 +66,7 @@ impl FixedStep {
 
     /// The next step begins.
     pub(super) fn step(&mut self) -> Step {
-        let nominal_ns = self.next_ns().unwrap_or(0);
+        let nominal_ns = self.next_ns().unwrap_or(u64::MAX);
         self.next += 1;
         self.has_run = true;
         Step { nominal_ns, period_ns: self.period_ns }
@@ -112,6 +114,20 @@ mod tests {
     fn more_steps_than_allowed_are_skipped_and_counted() {
         check(3, &[0, 100, 100, 110], &[0, 3, 0, 1], 7);
         check(1, &[0, 10, 39, 40], &[0, 1, 1, 1], 1);
+    }
+
+    #[test]
+    fn steps_go_on_to_the_end_of_time_and_not_beyond() {
+        let mut stage = FixedStep::new(Duration::from_nanos(1), 3);
+        stage.begin(0);
+        assert_eq!(stage.begin(u64::MAX), Steps { run: 3, skipped: u64::MAX - 4 });
+        for _ in 0..3 {
+            stage.step();
+        }
+        assert_eq!((stage.begin(u64::MAX).run, stage.next_ns()), (0, None));
+        let mut never = FixedStep::new(Duration::MAX, 1);
+        never.begin(5);
+        assert_eq!(never.next_ns(), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     tick::FrameLoop,
     virtually::Onward,
 };
-use crate::{context::Core, timer::wheel::IsDue, world::lend};
+use crate::{clock::reached, context::Core, timer::wheel::IsDue, world::lend};
 
 /// Entries of the wheel that are moved ahead between two looks at what happens outside.
 const WHEEL_MOVES: usize = 128;
@@ -209,9 +209,10 @@ impl FrameLoop {
         NextTimer { at_ns, moves: !done || is_due == IsDue::Unknown }
     }
 
-    /// When the first timer is due, exactly: where the virtual clock jumps.
+    /// When the first timer is due, exactly: where the virtual clock jumps. It does not go to the end of
+    /// time for one that is never due.
     pub(super) fn next_deadline(core: &Core) -> Option<u64> {
-        core.timers.borrow_mut().first_deadline()
+        core.timers.borrow_mut().first_deadline().and_then(reached)
     }
 
     /// Before the thread waits, pollers are asked, whether it then parks or not. The turn that begins if

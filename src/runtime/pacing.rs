@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::clock::duration_ns;
+use crate::clock::{duration_ns, reached};
 
 /// When the next tick starts.
 ///
@@ -49,6 +49,7 @@ pub enum Pacing {
         /// The shortest time between the starts of two ticks. May be zero.
         at_most_every: Duration,
         /// The longest, as far as the thread is free. Longer than zero, and not shorter than the other.
+        /// `Duration::MAX`: nothing starts without an event.
         at_least_every: Duration,
     },
 }
@@ -293,8 +294,8 @@ impl Pacer {
         match self {
             Self::ByHand | Self::FreeRunning => Some(0),
             Self::OnEvent => None,
-            Self::Fixed(beats) => Some(beats.next_ns),
-            Self::Hybrid(gaps) => Some(gaps.next_ns()),
+            Self::Fixed(beats) => reached(beats.next_ns),
+            Self::Hybrid(gaps) => reached(gaps.next_ns()),
         }
     }
 
@@ -337,7 +338,7 @@ impl Beats {
         let start_ns = *self.start_ns.get_or_insert(now_ns);
         let mut skipped = 0;
         if !first {
-            let next = self.index + 1;
+            let next = self.index.saturating_add(1);
             let latest = grid.index_at(now_ns.saturating_sub(start_ns)).max(next);
             let made_up_for = match self.rate.catch_up {
                 CatchUp::Skip => 0,
@@ -347,7 +348,7 @@ impl Beats {
             skipped = self.index - next;
         }
         self.looked = false;
-        self.next_ns = start_ns.saturating_add(grid.at_ns(self.index + 1));
+        self.next_ns = start_ns.saturating_add(grid.at_ns(self.index.saturating_add(1)));
         Start { nominal_ns: start_ns.saturating_add(grid.at_ns(self.index)), skipped }
     }
 }
@@ -430,6 +431,35 @@ mod tests {
                 assert_eq!(grid.index_at(grid.at_ns(index + 1) - 1), index, "{rate}: {index}");
             }
         }
+    }
+
+    #[test]
+    fn a_beat_that_no_clock_reaches_is_never_due() {
+        for pacing in [
+            Pacing::every(Duration::MAX).into(),
+            Pacing::Hybrid { at_most_every: Duration::ZERO, at_least_every: Duration::MAX },
+        ] {
+            let mut pacer = Pacer::new(pacing);
+            assert_eq!(
+                pacer.due(5 * MS, false, false),
+                Some(Due::Tick),
+                "the first starts at once"
+            );
+            pacer.start(5 * MS);
+            assert_eq!(pacer.next_ns(), None);
+            assert_eq!(pacer.due(u64::MAX, false, false), None);
+        }
+    }
+
+    #[test]
+    fn a_rate_goes_on_to_the_end_of_time() {
+        let mut pacer = Pacer::new(Pacing::hertz(1e9).into());
+        pacer.start(0);
+        for _ in 0..2 {
+            let start = pacer.start(u64::MAX);
+            assert_eq!(start.nominal_ns, u64::MAX);
+        }
+        assert_eq!(pacer.next_ns(), None);
     }
 
     #[test]

@@ -67,7 +67,9 @@ impl Runtime<'_> {
         core.shutdown.handle().shutdown();
         let before = (core.executor.endings(), core.counters.ticks.get());
         let start_ns = core.clock.precise_ns();
-        let limit = core.clock.instant(start_ns.saturating_add(duration_ns(timeout)));
+        // The end of time would be no limit, and virtual time would not go there.
+        let limit_ns = start_ns.saturating_add(duration_ns(timeout)).min(u64::MAX - 1);
+        let limit = core.clock.instant(limit_ns);
         // A `Sleep` is made inside the runtime.
         let limit = async move { sleep_until(limit).await };
         self.drive(limit, Pacing::OnEvent, Idle::Park, called_at, |core, _| is_quiet(core));

@@ -13,6 +13,7 @@ use super::{
     event_time, precise_now, precise_now_of,
     sleep::{Sleep, sleep_until_of},
 };
+use crate::clock::instant_after;
 
 /// Beats every `period`, the first time in the next turn.
 ///
@@ -88,7 +89,7 @@ pub enum MissedTickBehavior {
     /// Gives one a turn, until it has caught up. Every beat of the schedule is given.
     #[default]
     Burst,
-    /// Gives one, and beats every period from then: two beats are never less than a period apart.
+    /// Gives one, and beats every period from then: two beats are never due less than a period apart.
     Delay,
     /// Gives one, and goes on with the next beat of the original schedule.
     Skip,
@@ -294,10 +295,9 @@ impl Stream for Interval {
     }
 }
 
-/// The sum, or what is as good as never if an `Instant` does not reach so far.
+/// The sum, or what no clock of ours reaches if an `Instant` does not reach so far.
 fn later(instant: Instant, duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-    instant.checked_add(duration).or_else(|| instant.checked_add(CENTURY)).unwrap_or(instant)
+    instant.checked_add(duration).unwrap_or_else(|| instant_after(instant, u64::MAX))
 }
 
 #[cfg(test)]

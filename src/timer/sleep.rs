@@ -18,7 +18,8 @@ use crate::{
 /// Completes `duration` after this call, never earlier.
 ///
 /// The deadline is counted from [`precise_now`](crate::precise_now) when this is called, not from when
-/// it is first awaited. A sleep of zero completes in the next turn at the earliest.
+/// it is first awaited. A sleep of zero completes in the next turn at the earliest. One that ends more than
+/// 584 years after the clock began, as of `Duration::MAX`, never completes.
 ///
 /// # Panics
 ///
