@@ -224,6 +224,17 @@ impl Reactor {
         }
     }
 
+    /// Whether a [`wait`](Self::wait) of so long would sleep at all, as far as is known.
+    pub(crate) fn sleeps_for(&self, timeout: Duration) -> bool {
+        self.waiter.is_precise() || timeout >= Duration::from_millis(1)
+    }
+
+    /// As on a system that waits for whole milliseconds.
+    #[cfg(test)]
+    pub(crate) fn wait_coarsely(&self) {
+        self.waiter.forget_the_call();
+    }
+
     /// While it lives, a wait may change how precisely the system wakes this thread. Dropping it puts
     /// back what was there before.
     pub(crate) fn keep_precision(&self) -> impl Drop + '_ {

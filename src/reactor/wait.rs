@@ -86,11 +86,17 @@ mod system {
         #[cfg(test)]
         pub(in crate::reactor) fn without_the_call() -> Self {
             let waiter = Self::new(1);
-            waiter.known.set(false);
+            waiter.forget_the_call();
             waiter
         }
 
+        /// The kernel loses the call.
         #[cfg(test)]
+        pub(in crate::reactor) fn forget_the_call(&self) {
+            self.known.set(false);
+        }
+
+        /// Whether a wait ends with its timeout and not before, as far as is known.
         pub(in crate::reactor) fn is_precise(&self) -> bool {
             self.known.get()
         }
@@ -186,6 +192,8 @@ mod system {
         }
 
         #[cfg(test)]
+        pub(in crate::reactor) fn forget_the_call(&self) {}
+
         pub(in crate::reactor) fn is_precise(&self) -> bool {
             false
         }

@@ -315,14 +315,19 @@ impl FrameLoop {
         Self::io(core.reactor.drain())
     }
 
-    /// Sleeps until an event, a wake from another thread, or the end of the time.
+    /// Sleeps until an event, a wake from another thread, or the end of the time; what is too short to
+    /// sleep for is spun through.
     fn park(&mut self, core: &Core, left_ns: Option<u64>) -> Result<bool, TickError> {
+        let left = left_ns.map(Duration::from_nanos);
+        if left.is_some_and(|left| !core.reactor.sleeps_for(left)) {
+            return self.spin(core);
+        }
         if !core.executor.inbox().park() {
             return Ok(false);
         }
         core.counters.parks.add(1);
         self.looked = true;
-        let waited = core.reactor.wait(left_ns.map(Duration::from_nanos));
+        let waited = core.reactor.wait(left);
         core.executor.inbox().unpark();
         Self::io(waited)
     }
@@ -381,6 +386,39 @@ mod tests {
         core.timers.borrow_mut().prepare(core.clock.precise_ns(), usize::MAX);
         assert_eq!(core.timers.borrow().moved() as u64, moved, "nothing was left to be done");
         assert!(core.reactor.looks() >= TIMERS / WHEEL_MOVES as u64, "{}", core.reactor.looks());
+    }
+
+    #[test]
+    fn where_the_system_waits_for_whole_milliseconds_the_rest_is_spun_through() {
+        let sleeps_us = [0, 300, 999, 1_000, 1_500, 3_200];
+        for idle in [Idle::Park, Idle::ParkThenSpin] {
+            let mut world = World::new();
+            let mut rt = Runtime::builder(&mut world).idle(idle).build();
+            rt.core.get().reactor.wait_coarsely();
+            rt.block_on(async {
+                for micros in sleeps_us {
+                    let before = precise_now();
+                    let sleep = Duration::from_micros(micros);
+                    sleep_until(before + sleep).await;
+                    assert!(precise_now() - before >= sleep, "{idle:?}: {micros} us");
+                }
+            });
+            let parks = rt.stats().parks;
+            assert!(parks <= 2 * sleeps_us.len() as u64, "{idle:?}: {parks}");
+            let stop = rt.shutdown_handle();
+            let counters = rt.core.get().counters.clone();
+            let other = thread::spawn(move || {
+                while counters.parks.get() == parks {
+                    thread::yield_now();
+                }
+                stop.shutdown();
+            });
+            rt.block_on(async {
+                drop(spawn_boxed(sleep_until(precise_now() + Duration::from_secs(3_600))));
+                ShutdownSignal::current().await;
+            });
+            other.join().unwrap();
+        }
     }
 
     /// Runs ticks at this rate, a few at a time, until `ends` says so of the rehearsals, or 5,000 have run.
