@@ -3,20 +3,14 @@
 //! A turn takes out 64 timers at most, as a turn of the loop does, where the structure lets its user say so.
 
 use std::hint::black_box;
-use std::mem::forget;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hierarchical_hash_wheel_timer::wheels::Skip;
 
 use crate::question::{Contender, Question, Reach, Role, Unit};
-use crate::wheels::{Hashed, Nexus, Onbeat, Random, Timers, Tree};
+use crate::timers::{DUE_AT_ONCE, Fires, Onbeat, Part, SECOND_NS, TURN, Tree, fire};
+use crate::wheels::{Hashed, Nexus};
 
-/// Timers that a turn takes out at most.
-const TURN: usize = 64;
-/// Entries that a turn of onbeat's moves ahead at most.
-const MOVES: usize = 128;
-const DUE_AT_ONCE: usize = 100_000;
-const SECOND_NS: u64 = 1_000_000_000;
 /// Turns in time begin so long before the first deadline, a microsecond apart.
 const AHEAD_NS: u64 = 30_000_000;
 
@@ -24,15 +18,6 @@ const NOTE: &str = "\
 late: all are due when the wheel first hears of the time; in time: turns a microsecond apart, from 30 ms
   before. onbeat and BTreeMap fire by nanosecond and registration; nexus-timer and hierarchical_hash_wheel_timer
   by the millisecond, in no order within it, and the latter all of a millisecond in one turn.";
-
-/// What is timed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Part {
-    /// All turns together.
-    All,
-    /// The longest turn.
-    Longest,
-}
 
 /// The questions about deadlines at one instant and within 5 ms.
 pub(crate) fn questions() -> impl Iterator<Item = Question> {
@@ -76,72 +61,12 @@ fn question(when: &str, span_ns: u64, part: Part) -> Question {
     }
 }
 
-/// A structure whose timers come due.
-trait Fires: Timers {
-    /// One turn at this time: how many fired.
-    fn turn(&mut self, now_ns: u64) -> usize;
-}
-
-/// Turns that fire nothing before the first are not timed, but for the longest.
-fn fire<T: Fires>(span_ns: u64, mut now_ns: u64, part: Part) -> Duration {
-    let mut random = Random::new();
-    let mut timers = T::new();
-    for _ in 0..DUE_AT_ONCE {
-        // What names a timer must not be dropped, says nexus-timer; nobody cancels here.
-        forget(timers.insert(SECOND_NS + random.below(span_ns)));
-    }
-    let (mut all, mut longest, mut fired) = (Duration::ZERO, Duration::ZERO, 0);
-    while fired < DUE_AT_ONCE {
-        let start = Instant::now();
-        let count = timers.turn(now_ns);
-        let turn = start.elapsed();
-        longest = longest.max(turn);
-        if count > 0 || now_ns >= SECOND_NS {
-            all += turn;
-        }
-        fired += count;
-        now_ns += 1_000;
-    }
-    match part {
-        Part::All => all,
-        Part::Longest => longest,
-    }
-}
-
-impl Fires for Onbeat {
-    fn turn(&mut self, now_ns: u64) -> usize {
-        let mut fired = 0;
-        while fired < TURN
-            && let Some(timer) = self.0.pop_due(now_ns, u64::MAX)
-        {
-            black_box(timer);
-            fired += 1;
-        }
-        self.0.advance(now_ns, MOVES);
-        fired
-    }
-}
-
 impl Fires for Nexus {
     fn turn(&mut self, now_ns: u64) -> usize {
         self.fired.clear();
         let now = self.origin + Duration::from_nanos(now_ns);
         let fired = self.wheel.poll_with_limit(now, TURN, &mut self.fired);
         black_box(&self.fired);
-        fired
-    }
-}
-
-impl Fires for Tree {
-    fn turn(&mut self, now_ns: u64) -> usize {
-        let mut fired = 0;
-        while fired < TURN
-            && let Some(timer) = self.timers.first_entry()
-            && timer.key().0 <= now_ns
-        {
-            black_box(timer.remove());
-            fired += 1;
-        }
         fired
     }
 }

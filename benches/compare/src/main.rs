@@ -23,6 +23,7 @@ mod spawning;
 mod systems;
 mod table;
 mod tick_rate;
+mod timers;
 mod tokio;
 mod watchdog;
 mod wheels;

@@ -9,7 +9,7 @@ use ::tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use ::tokio::task::{spawn_local, yield_now};
 use ::tokio::time::{Sleep, sleep};
 
-use crate::wheels::{Cancel, Random};
+use crate::timers::{Cancel, Random};
 use crate::work::{Host, SelfWake, Work, drive};
 
 /// The defaults: the I/O driver is looked at every 61 polls.
