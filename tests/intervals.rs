@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use bevy_ecs::world::World;
 use common::{Count, LIMIT_SECONDS, panic_message, poll_once, watchdog};
@@ -214,6 +217,40 @@ fn a_dropped_tick_loses_no_beat() {
             sleep(millis(1)).await;
         }
         assert_eq!(beat.tick().await - start, millis(10));
+    });
+}
+
+#[test]
+fn a_beat_that_comes_when_nobody_awaits_it_any_more_is_missed() {
+    for (behavior, second) in [(Burst, 200), (Delay, 250), (Skip, 200)] {
+        virtually(async {
+            let start = event_time();
+            let mut beat = interval(millis(100));
+            beat.set_missed_tick_behavior(behavior);
+            beat.tick().await;
+            // As the branch of a `select` that another one won.
+            assert!(poll_once(pin!(beat.tick())).await.is_pending());
+            sleep(millis(150)).await;
+            assert_eq!(beat.tick().await - start, millis(100));
+            assert_eq!(beat.tick().await - start, millis(second), "{behavior:?}");
+        });
+    }
+}
+
+#[test]
+fn a_beat_that_was_moved_while_it_was_awaited_is_in_time() {
+    virtually(async {
+        let start = event_time();
+        let mut beat = interval(millis(100));
+        beat.set_missed_tick_behavior(Delay);
+        beat.tick().await;
+        let mut noop = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(beat.poll_tick(&mut noop).is_pending());
+        beat.reset_after(millis(10));
+        // The waiter is not polled at its beat, as on a loop that is busy.
+        sleep(millis(15)).await;
+        assert_eq!(beat.tick().await - start, millis(10));
+        assert_eq!(beat.tick().await - start, millis(110));
     });
 }
 

@@ -123,10 +123,11 @@ pub struct Interval {
     awaited: Awaited,
 }
 
-/// Whether somebody has awaited the beat that comes next.
+/// Whether somebody awaits the beat that comes next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Awaited {
-    NotYet,
+    /// Nobody does, as far as is known.
+    No,
     InTime,
     /// It was due already.
     TooLate,
@@ -141,7 +142,7 @@ impl Interval {
             sleep: sleep_until_of(what, start),
             period,
             behavior: MissedTickBehavior::default(),
-            awaited: Awaited::NotYet,
+            awaited: Awaited::No,
         }
     }
 
@@ -149,26 +150,31 @@ impl Interval {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future loses no beat.
+    /// Dropping the future loses no beat. One that comes due while nobody awaits it is missed, also if
+    /// somebody has before.
     pub async fn tick(&mut self) -> Instant {
-        poll_fn(|cx| self.poll_tick(cx)).await
+        let awaits = Awaits(self);
+        poll_fn(|cx| awaits.0.poll_tick(cx)).await
     }
 
-    /// As [`tick`](Self::tick), for hand-written futures. The waker of the latest poll is woken.
+    /// As [`tick`](Self::tick), for hand-written futures. The waker of the latest poll is woken. Who has
+    /// polled awaits the beat until it comes.
     ///
     /// # Panics
     ///
     /// Outside a runtime.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         if Pin::new(&mut self.sleep).poll(cx).is_pending() {
-            if self.awaited == Awaited::NotYet {
+            if self.awaited == Awaited::No {
                 let late = self.sleep.is_elapsed();
                 self.awaited = if late { Awaited::TooLate } else { Awaited::InTime };
             }
             return Poll::Pending;
         }
         let due = self.sleep.deadline();
-        self.schedule("polling an Interval", self.after(due));
+        let next = self.after(due);
+        self.awaited = Awaited::No;
+        self.schedule("polling an Interval", next);
         Poll::Ready(due)
     }
 
@@ -263,14 +269,17 @@ impl Interval {
     #[track_caller]
     fn schedule(&mut self, what: &str, beat: Instant) {
         self.sleep.reset_of(what, beat);
-        let late = self.sleep.is_elapsed();
-        self.awaited = if late { Awaited::TooLate } else { Awaited::NotYet };
+        self.awaited = match self.awaited {
+            _ if self.sleep.is_elapsed() => Awaited::TooLate,
+            Awaited::No => Awaited::No,
+            Awaited::InTime | Awaited::TooLate => Awaited::InTime,
+        };
     }
 
     /// The beat that follows one that was due at `due` and is given now.
     fn after(&self, due: Instant) -> Instant {
         let next = later(due, self.period);
-        if self.awaited != Awaited::TooLate && next > event_time() {
+        if self.awaited == Awaited::InTime && next > event_time() {
             return next;
         }
         match self.behavior {
@@ -282,6 +291,19 @@ impl Interval {
                 let ahead = beats.saturating_mul(self.period.as_nanos());
                 later(due, Duration::from_nanos(u64::try_from(ahead).unwrap_or(u64::MAX)))
             }
+        }
+    }
+}
+
+/// Whoever awaits a beat by [`Interval::tick`], until it comes or he gives up.
+struct Awaits<'a>(&'a mut Interval);
+
+impl Drop for Awaits<'_> {
+    fn drop(&mut self) {
+        let Interval { sleep, awaited, .. } = &mut *self.0;
+        // One that has come while it was awaited is given to whoever asks next, in time.
+        if *awaited == Awaited::InTime && !sleep.is_elapsed() {
+            *awaited = Awaited::No;
         }
     }
 }
