@@ -348,7 +348,7 @@ mod tests {
         thread,
     };
 
-    use bevy_ecs::world::World;
+    use bevy_ecs::{message::MessageRegistry, prelude::*};
 
     use super::*;
     use crate::{
@@ -449,6 +449,52 @@ mod tests {
     fn a_spinning_thread_rehearses_beats_that_are_far_apart() {
         assert!(rehearsals(500.0, Idle::Spin, |rehearsals| rehearsals > 0) > 0);
         assert!(rehearsals(500.0, Idle::ParkThenSpin, |rehearsals| rehearsals > 0) > 0);
+    }
+
+    #[test]
+    fn a_program_sees_nothing_of_a_rehearsal_but_the_change_tick() {
+        #[derive(Component)]
+        struct Order;
+        #[derive(Message)]
+        struct Fill;
+        #[derive(Resource, Default)]
+        struct Seen([usize; 4]);
+        let watch = |added: Query<(), Added<Order>>,
+                     mut removed: RemovedComponents<Order>,
+                     mut fills: MessageReader<Fill>,
+                     mut seen: ResMut<Seen>| {
+            let Seen([ticks, adds, removals, messages]) = &mut *seen;
+            *ticks += 1;
+            *adds += added.iter().count();
+            *removals += removed.read().count();
+            *messages += fills.read().count();
+        };
+        let mut world = World::new();
+        world.init_resource::<Seen>();
+        MessageRegistry::register_message::<Fill>(&mut world);
+        let pacing = Pacing::hertz(500);
+        let mut rt = Runtime::builder(&mut world).pacing(pacing).idle(Idle::Spin).build();
+        rt.schedule(Tick).add_systems(watch);
+        let mut ticks = 0;
+        while rt.frame.stages.rehearsals < 3 && ticks < 5_000 {
+            rt.block_on(async {
+                for _ in 0..10 {
+                    WorldCtx::current().with_world(|world| {
+                        let order = world.spawn(Order).id();
+                        world.spawn(Order);
+                        world.despawn(order);
+                        world.write_message(Fill);
+                    });
+                    WorldCtx::current().next_tick().await;
+                }
+            });
+            // The first tick of each call, and those that are awaited.
+            ticks += 11;
+            let Seen(seen) = rt.world().resource::<Seen>();
+            assert_eq!(*seen, [ticks, ticks / 11 * 10, ticks / 11 * 10, ticks / 11 * 10]);
+        }
+        let schedules = rt.world().resource::<Schedules>();
+        assert_eq!(schedules.iter().count(), 0, "those of the loop are its own");
     }
 
     #[test]
