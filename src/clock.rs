@@ -10,8 +10,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rustix::time::{ClockId, clock_gettime};
-
 pub(crate) use virtual_time::VirtualTime;
 
 /// Which clock a runtime runs by.
@@ -38,9 +36,10 @@ pub enum ClockMode {
     /// The machine's monotonic clock.
     #[default]
     Real,
-    /// A clock that stands still while a task can run, and jumps to the next timer or beat when none can.
-    /// What would take an hour takes as long as its work, and two runs see the same times and poll the
-    /// same tasks in the same order: see [`poll_hash`](crate::RuntimeBuilder::poll_hash).
+    /// A clock that stands still while a task can run, and jumps to the next timer or beat when none can, or
+    /// to the next fixed step whose stage has a system, or is awaited. What would take an hour takes as long
+    /// as its work, and two runs see the same times and poll the same tasks in the same order: see
+    /// [`poll_hash`](crate::RuntimeBuilder::poll_hash).
     /// [`VirtualClock`](crate::VirtualClock) moves, paces and stops it.
     ///
     /// *External work* holds time still, because what comes from there is not the program's to foresee: a
@@ -88,9 +87,20 @@ fn system_time_after(epoch: SystemTime, ns: u64) -> SystemTime {
 
 /// The machine's monotonic clock, the one that `Instant` reads, in nanoseconds from a beginning of its
 /// own. A third of the instructions of `Instant::elapsed`, and read in every turn.
+#[cfg(not(target_vendor = "apple"))]
 pub(crate) fn monotonic_ns() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+
     let now = clock_gettime(ClockId::Monotonic);
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+}
+
+/// The same where `Instant` stands still while the machine sleeps, and the monotonic clock does not: a
+/// deadline that is an `Instant` would come early.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn monotonic_ns() -> u64 {
+    static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    duration_ns(FIRST.get_or_init(Instant::now).elapsed())
 }
 
 /// What the machine's clock says, in nanoseconds since it said `origin_ns`.

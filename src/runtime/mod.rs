@@ -335,7 +335,8 @@ impl<'w> Runtime<'w> {
     }
 
     /// Runs one tick and never waits, whatever the pacing: for tests, and for programs with a loop of
-    /// their own.
+    /// their own. Under the virtual clock a tick that finds nothing to do is that of the next timer or fixed
+    /// step.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@ use crate::{
 /// The virtual clock of a runtime: it moves time, sets its pace, stops it. From outside it is
 /// [`Runtime::virtual_clock`](crate::Runtime::virtual_clock), inside [`VirtualClock::current`].
 ///
-/// Left alone, virtual time stands still while a task can run, and jumps to the next timer or beat when
-/// none can. It never goes back. It stays on its runtime's thread, and may outlive the runtime.
+/// Left alone, virtual time stands still while a task can run, and jumps to the next timer, fixed step or
+/// beat when none can. It never goes back. It stays on its runtime's thread, and may outlive the runtime.
 ///
 /// ```
 /// use bevy_ecs::world::World;
