@@ -104,7 +104,8 @@ impl RuntimeBuilder<'_> {
     /// Keeps the thread on this core, numbered from 0, from the building of the runtime to its drop.
     /// When the operating system refuses, [`Runtime::refusals`](crate::Runtime::refusals) says why, and
     /// the thread goes where it likes. Linux only. Threads that are started from this one meanwhile
-    /// begin on the same core.
+    /// begin on the same core. What a drop gives back is what the building found: of several runtimes of a
+    /// thread, drop the last one first.
     ///
     /// ```
     /// use bevy_ecs::world::World;
