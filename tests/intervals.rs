@@ -5,7 +5,7 @@ mod common;
 
 use std::{
     pin::{Pin, pin},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bevy_ecs::world::World;
@@ -16,6 +16,7 @@ use onbeat::{
     MissedTickBehavior::{self, Burst, Delay, Skip},
     Runtime, event_time, interval, interval_at, sleep, timeout,
 };
+use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -126,6 +127,108 @@ fn skip_from_a_start_long_before_the_clock_keeps_its_phase() {
         assert_eq!(beat.tick().await, start + millis(3));
         assert_eq!(event_time(), start + millis(3));
     });
+}
+
+/// What happens between two beats.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Work(u64),
+    /// The next beat is awaited for a while, and given up if it does not come.
+    Await(u64),
+    Behave(MissedTickBehavior),
+    Reset,
+    ResetImmediately,
+    ResetAfter(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..30_u64).prop_map(|tens| Step::Work(10 * tens)),
+        2 => (1..10_u64).prop_map(|tens| Step::Await(10 * tens)),
+        1 => prop_oneof![Just(Burst), Just(Delay), Just(Skip)].prop_map(Step::Behave),
+        1 => prop_oneof![
+            Just(Step::Reset),
+            Just(Step::ResetImmediately),
+            (0..20_u64).prop_map(|tens| Step::ResetAfter(10 * tens)),
+        ],
+    ]
+}
+
+/// tokio's rule, in milliseconds: a beat that is given more than 5 ms late is missed.
+struct Rule {
+    now: u64,
+    due: u64,
+    period: u64,
+    behavior: MissedTickBehavior,
+}
+
+impl Rule {
+    fn tick(&mut self) -> (u64, u64) {
+        let due = self.due;
+        self.now = self.now.max(due);
+        self.due = match self.behavior {
+            _ if self.now <= due + 5 => due + self.period,
+            Burst => due + self.period,
+            Delay => self.now + self.period,
+            Skip => self.now + self.period - (self.now - due) % self.period,
+        };
+        (due, self.now)
+    }
+}
+
+proptest! {
+    /// All times are multiples of 10 ms, so that a beat is in time or missed by tokio's rule and by ours.
+    #[test]
+    fn beats_are_those_of_tokio_whatever_happens_between_them(
+        period in (1..12_u64).prop_map(|tens| 10 * tens),
+        steps in proptest::collection::vec(step(), 1..40),
+    ) {
+        virtually(async {
+            let start = event_time();
+            let since = |instant: Instant| u64::try_from((instant - start).as_millis()).unwrap();
+            let mut beat = interval(millis(period));
+            let mut rule = Rule { now: 0, due: 0, period, behavior: Burst };
+            for step in &steps {
+                match *step {
+                    Step::Work(ms) => {
+                        sleep(millis(ms)).await;
+                        rule.now += ms;
+                    }
+                    Step::Await(ms) => {
+                        // One that is due at the limit comes first.
+                        let comes = rule.due <= rule.now + ms;
+                        let given = timeout(millis(ms), beat.tick()).await;
+                        assert_eq!(given.is_ok(), comes, "{steps:?}");
+                        if comes {
+                            assert_eq!(since(given.unwrap()), rule.tick().0, "{steps:?}");
+                        } else {
+                            rule.now += ms;
+                        }
+                        assert_eq!(since(event_time()), rule.now, "{steps:?}");
+                        continue;
+                    }
+                    Step::Behave(behavior) => {
+                        beat.set_missed_tick_behavior(behavior);
+                        rule.behavior = behavior;
+                    }
+                    Step::Reset => {
+                        beat.reset();
+                        rule.due = rule.now + period;
+                    }
+                    Step::ResetImmediately => {
+                        beat.reset_immediately();
+                        rule.due = rule.now;
+                    }
+                    Step::ResetAfter(ms) => {
+                        beat.reset_after(millis(ms));
+                        rule.due = rule.now + ms;
+                    }
+                }
+                let due = since(beat.tick().await);
+                assert_eq!((due, since(event_time())), rule.tick(), "{steps:?}");
+            }
+        });
+    }
 }
 
 /// Each reset 50 ms after the first beat of an interval of 100 ms: when the next two beats are.
