@@ -100,7 +100,8 @@ fn busy_program(order: u64, pacing: Pacing, before: usize) -> u64 {
 fn two_runs_of_a_program_poll_the_same_tasks_in_the_same_order() {
     let _guard = watchdog(LIMIT_SECONDS);
     let micro = Duration::from_micros(3);
-    for pacing in [Pacing::OnEvent, Pacing::FreeRunning, Pacing::every(micro).into()] {
+    let hybrid = Pacing::Hybrid { at_most_every: micro, at_least_every: Duration::from_micros(20) };
+    for pacing in [Pacing::OnEvent, Pacing::FreeRunning, Pacing::every(micro).into(), hybrid] {
         let first = busy_program(0, pacing, 0);
         assert_eq!(first, busy_program(0, pacing, 3), "{pacing:?}");
         assert_ne!(first, busy_program(1, pacing, 0), "{pacing:?}");

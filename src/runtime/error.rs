@@ -27,8 +27,8 @@ use crate::{
 pub enum TickError {
     /// The access at this place put another World in the place of the runtime's. No stage ran after it.
     WorldReplaced(&'static Location<'static>),
-    /// Under the virtual clock: no task can run, no timer is set or the clock is paused, and nothing
-    /// outside is waited for. The tasks are named.
+    /// Under the virtual clock: no task can run, no timer is set that is ever due or the clock is paused,
+    /// and nothing outside is waited for. The tasks are named.
     Stuck(Vec<String>),
     /// Under the virtual clock: so many turns passed in one moment, with no external work to wait for. It
     /// happens when a task wakes itself without end, a system asks for a tick in every tick, or a poller
@@ -58,7 +58,7 @@ impl fmt::Display for TickError {
             Self::Stuck(tasks) => write!(
                 f,
                 "under the virtual clock nothing can ever happen again: no task is ready, no timer is \
-                 set or the clock is paused, no I/O is registered; waiting: {}",
+                 set that is ever due or the clock is paused, no I/O is registered; waiting: {}",
                 if tasks.is_empty() { "the root future".to_owned() } else { tasks.join(", ") }
             ),
             Self::NoProgress { turns, tasks } => write!(
