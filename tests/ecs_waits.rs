@@ -306,6 +306,19 @@ fn a_resource_that_is_not_there_is_changed_when_it_comes() {
 }
 
 #[test]
+fn a_resource_scope_counts_as_an_insertion_and_as_a_change() {
+    busy(async {
+        ctx().with_world(|world| world.insert_resource(Value(1)));
+        let (inserted, changed) = (ctx().res_inserted::<Value>(), ctx().res_changed::<Value>());
+        ctx().with_world(|world| {
+            world.resource_scope(|_, value: Mut<Value>| assert_eq!(value.0, 1))
+        });
+        inserted.await;
+        changed.await;
+    });
+}
+
+#[test]
 fn an_event_reaches_all_who_wait_in_order_of_call() {
     busy(async {
         for name in ["a", "b", "c"] {
@@ -485,6 +498,25 @@ fn an_event_before_the_end_of_its_entity_is_given() {
         });
         assert!(hit.await.is_ok());
         assert_eq!(removed.await, Ok(()));
+    });
+}
+
+#[test]
+fn that_all_components_are_taken_counts_as_the_end_of_the_entity_for_who_waited_by_then() {
+    busy(async {
+        let entity = ctx().entity(spawn(Part(0)));
+        let (gone, hit) = (entity.despawned(), entity.event::<Hit>());
+        let (changed, removed) = (entity.changed::<Part>(), entity.removed::<Part>());
+        ctx().with_world(|world| _ = world.entity_mut(entity.id()).clear());
+        assert_eq!(removed.await, Ok(()));
+        gone.await;
+        assert_eq!(hit.await, Err(EntityGone { entity: entity.id() }));
+        assert_eq!(changed.await, Err(EntityGone { entity: entity.id() }));
+        assert_eq!(entity.exists(), Ok(true));
+        let later = entity.inserted::<Part>();
+        assert!(poll_once(entity.despawned()).await.is_pending());
+        entity.insert(Part(1)).unwrap();
+        assert_eq!(later.await, Ok(()));
     });
 }
 

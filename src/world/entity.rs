@@ -371,7 +371,8 @@ impl EntityCtx {
     }
 }
 
-/// The entity is not there, or went while something was awaited on it.
+/// The entity is not there, or went while something was awaited on it. That its components were all taken
+/// counts as its end too, as [`EntityCtx::despawned`] says.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;

@@ -383,8 +383,9 @@ impl EntityCtx {
     }
 
     /// Completes when the component `C` is changed, or inserted. Seen at the first look after the
-    /// change: before the next stage, or after the last one. A look costs one scan of the entities that
-    /// have `C`, however many tasks wait; and less where few of these entities are awaited.
+    /// change: before the next stage, or after the last one; not when `C` is removed before that. A look costs
+    /// one scan of the entities that have `C`, however many tasks wait; and less where few of these entities
+    /// are awaited.
     ///
     /// # Errors
     ///
@@ -434,6 +435,9 @@ impl EntityCtx {
 
     /// Completes when the entity is not there: despawned, cleared away with all others, or never there.
     /// Resumes in the next round.
+    ///
+    /// As in all that is awaited on an entity, `EntityWorldMut::clear` and `retain`, which take every
+    /// component or all but those that are named, count as its end for who waited by then.
     ///
     /// # Panics
     ///

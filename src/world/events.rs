@@ -237,6 +237,7 @@ impl WorldCtx {
     }
 
     /// Completes when the resource `R` is inserted after this call, also in the place of another.
+    /// `World::resource_scope` takes a resource out and inserts it again, so it counts.
     ///
     /// Resumes as [`event`](Self::event) does.
     ///
