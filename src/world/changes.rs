@@ -281,6 +281,8 @@ impl WorldCtx {
     /// next stage, or after the last one.
     ///
     /// It does not keep a sleeping loop awake. Several changes between two looks are one.
+    /// `World::resource_scope` is a change whatever its closure does: bevy inserts the resource anew. A change of
+    /// what is removed before the look is not seen.
     ///
     /// # Panics
     ///
@@ -348,6 +350,26 @@ impl WorldCtx {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Runtime;
+
+    #[derive(Resource)]
+    struct Value;
+
+    #[test]
+    fn a_watch_keeps_its_last_look_and_those_who_wait_young() {
+        let mut world = World::new();
+        Runtime::new(&mut world).block_on(async {
+            let changed = WorldCtx::current().res_changed::<Value>();
+            let (watch, entry) = (&changed.watch, changed.entry.expect("it waits"));
+            let reference = || *watch.waiters.borrow().value(entry);
+            let (called, looked) = (reference(), watch.looked.get());
+            watch.keep_young(Tick::new(called.get() + MAX_CHANGE_AGE));
+            assert_eq!((reference(), watch.looked.get()), (called, looked));
+            watch.keep_young(Tick::new((called.get() + MAX_CHANGE_AGE).wrapping_add(7)));
+            let younger = |tick: Tick| Tick::new(tick.get() + 7);
+            assert_eq!((reference(), watch.looked.get()), (younger(called), younger(looked)));
+        });
+    }
 
     #[test]
     fn a_reference_that_is_kept_young_stays_older_than_what_comes() {

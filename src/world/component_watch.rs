@@ -227,6 +227,20 @@ mod tests {
     struct Sparse;
 
     #[test]
+    fn a_watch_keeps_its_last_look_and_those_who_wait_young() {
+        let mut world = World::new();
+        let entity = world.spawn(Part).id();
+        let called = Tick::new(40);
+        let watch = ComponentWatch::<Part>::new(&mut world, called);
+        let entry = watch.enter(entity, called, Arc::default());
+        let state = || (watch.reference(entry), watch.looked.get());
+        watch.keep_young(Tick::new(40 + MAX_CHANGE_AGE));
+        assert_eq!(state(), (Some(called), called));
+        watch.keep_young(Tick::new(47 + MAX_CHANGE_AGE));
+        assert_eq!(state(), (Some(Tick::new(47)), Tick::new(47)));
+    }
+
+    #[test]
     fn the_filters_of_other_queries_stay_as_they_were() {
         let mut world = World::new();
         let part = world.register_component::<Part>();

@@ -320,7 +320,51 @@ impl fmt::Debug for Looks {
 mod tests {
     use bevy_ecs::prelude::*;
 
+    use super::{OLD, Tick, Waker, Watch};
     use crate::{Runtime, WorldCtx, context, spawn_boxed};
+
+    /// Somebody always waits, and is kept young so often.
+    #[derive(Default)]
+    struct KeptYoung(std::cell::Cell<u32>);
+
+    impl Watch for KeptYoung {
+        fn pending(&self) -> usize {
+            1
+        }
+
+        fn look(&self, _: &mut World, _: Tick, _: &mut Vec<Waker>) {}
+
+        fn keep_young(&self, _: Tick) {
+            self.0.set(self.0.get() + 1);
+        }
+
+        fn drain(&self) -> Vec<Waker> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn those_who_wait_are_kept_young_once_the_change_tick_has_moved_far() {
+        let mut world = World::new();
+        Runtime::new(&mut world).block_on_busy(async {
+            let ctx = WorldCtx::current();
+            let (id, now) = ctx.with_world(|world| (world.id(), world.change_tick()));
+            let last_kept = |ago: u32| {
+                let then = Tick::new(now.get().wrapping_sub(ago));
+                context::current("a test", |core| core.looks.young_at.set(then));
+            };
+            let watch = context::current("a test", |core| {
+                core.looks.begin_watching();
+                core.looks.watch::<KeptYoung, ()>(id, KeptYoung::default)
+            });
+            last_kept(OLD / 2);
+            ctx.next_tick().await;
+            assert_eq!(watch.0.get(), 0);
+            last_kept(OLD);
+            ctx.ticks(3).await;
+            assert_eq!(watch.0.get(), 1);
+        });
+    }
 
     #[derive(Resource, Default)]
     struct Value;
