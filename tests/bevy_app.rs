@@ -11,7 +11,11 @@ use std::{
 };
 
 use bevy_app::{AppLabel, MainScheduleOrder, SubApp, prelude::*};
-use bevy_ecs::{prelude::*, schedule::ScheduleLabel};
+use bevy_ecs::{
+    error::{BevyError, ErrorContext},
+    prelude::*,
+    schedule::{FixedBitSet, ScheduleLabel, SystemExecutor, SystemSchedule},
+};
 use bevy_time::{Fixed, Real, Time, TimePlugin, TimeUpdateStrategy};
 use common::{LIMIT_SECONDS, log, logged, panic_message, watchdog};
 use onbeat::{ClockMode, OnbeatPlugin, Pacing, TickTime, WorldCtx, event_time, sleep, spawn_boxed};
@@ -420,4 +424,36 @@ fn options_reach_the_runtime_and_stages_stay_those_of_the_app() {
         app.add_systems(Between, || log("not a stage")).add_systems(Update, || log("update"));
     });
     assert_eq!(ran, ["slab", "update"]);
+}
+
+/// What a schedule was given that is to be run by others.
+struct Foreign;
+
+impl SystemExecutor for Foreign {
+    fn init(&mut self, _: &SystemSchedule) {}
+
+    fn run(
+        &mut self,
+        _: &mut SystemSchedule,
+        _: &mut World,
+        _: Option<&FixedBitSet>,
+        _: fn(BevyError, ErrorContext),
+    ) {
+        panic!("the executor that the schedule came with");
+    }
+
+    fn set_apply_final_deferred(&mut self, _: bool) {}
+}
+
+#[test]
+fn every_schedule_is_run_by_this_thread_whatever_executor_it_came_with() {
+    let ran = run(1, |app| {
+        app.add_systems(Startup, || log("startup"))
+            .add_systems(Between, || log("run by a system"))
+            .add_systems(Update, |world: &mut World| world.run_schedule(Between));
+        for label in [Startup.intern(), Update.intern(), Between.intern()] {
+            app.edit_schedule(label, |schedule| _ = schedule.set_executor(Foreign));
+        }
+    });
+    assert_eq!(ran, ["startup", "run by a system"]);
 }
