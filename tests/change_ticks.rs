@@ -153,6 +153,12 @@ fn each_access_has_a_change_tick_of_its_own_only_while_somebody_waits_for_a_chan
         assert_eq!(between_two_accesses(), 0);
         let changed = ctx.res_changed::<Value>();
         assert_eq!(between_two_accesses(), 1);
+        Runtime::new(&mut World::new()).block_on(async {});
+        assert_eq!(
+            between_two_accesses(),
+            1,
+            "another runtime watches nothing, and leaves this as it was"
+        );
         let read = || ctx.with_world_ref(World::read_change_tick);
         assert_eq!(read(), read(), "who only reads writes nothing");
         drop(changed);

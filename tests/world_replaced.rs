@@ -106,6 +106,28 @@ fn a_command_that_is_left_and_replaces_the_world_is_put_down_to_its_access() {
 }
 
 #[test]
+fn a_world_replaced_in_a_nested_runtime_leaves_the_outer_one_as_it_was() {
+    let _guard = watchdog(LIMIT_SECONDS);
+    let mut world = world();
+    Runtime::new(&mut world).block_on(async {
+        let ctx = WorldCtx::current();
+        let mut nested = Runtime::owning(World::new());
+        nested.block_on(async {
+            drop(spawn_boxed(async {
+                yield_now().await;
+                WorldCtx::current().with_world(|world| *world = World::new());
+            }));
+        });
+        assert!(matches!(nested.tick(), Err(TickError::WorldReplaced { .. })));
+        for _ in 0..2 {
+            ctx.with_world(|world| world.resource_mut::<Score>().0 += 1);
+            ctx.next_tick().await;
+        }
+    });
+    assert_eq!(world.resource::<Score>().0, 2);
+}
+
+#[test]
 fn a_replaced_world_stays_an_error_until_the_old_one_is_back() {
     let _guard = watchdog(LIMIT_SECONDS);
     let mut world = world();
