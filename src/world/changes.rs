@@ -372,6 +372,20 @@ mod tests {
     }
 
     #[test]
+    fn a_look_of_long_ago_means_nothing_to_who_waits_when_nobody_did() {
+        let mut world = World::new();
+        Runtime::new(&mut world).block_on(async {
+            let ctx = WorldCtx::current();
+            let watch = ctx.res_changed::<Value>().watch.clone();
+            watch.looked.set(Tick::new(1 << 31));
+            let changed = ctx.res_changed::<Value>();
+            assert!(Rc::ptr_eq(&watch, &changed.watch));
+            let entry = changed.entry.expect("it waits");
+            assert_eq!(watch.looked.get(), *watch.waiters.borrow().value(entry));
+        });
+    }
+
+    #[test]
     fn a_reference_that_is_kept_young_stays_older_than_what_comes() {
         let called = Tick::new(77);
         let (mut reference, mut now) = (called, called);

@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn a_look_of_long_ago_means_nothing_to_who_waits_when_nobody_did() {
+        let mut world = World::new();
+        let entity = world.spawn(Part).id();
+        let watch = ComponentWatch::<Part>::new(&mut world, Tick::new(1 << 31));
+        watch.enter(entity, Tick::new(40), Arc::default());
+        assert_eq!(watch.looked.get(), Tick::new(40));
+        watch.enter(entity, Tick::new(50), Arc::default());
+        assert_eq!(watch.looked.get(), Tick::new(40), "somebody waits since then");
+    }
+
+    #[test]
     fn the_filters_of_other_queries_stay_as_they_were() {
         let mut world = World::new();
         let part = world.register_component::<Part>();

@@ -84,8 +84,10 @@ impl WorldCtx {
     ///
     /// - The state of the parameters is kept for each task and type of parameters, and never shared
     ///   between tasks: a `Query` with `Changed` sees each change once a task, a `Local` is the task's own. Two
-    ///   closures of one task with the same parameters share it. It is dropped where the World may be used,
-    ///   soon after the task has ended. The root future is a task like any other.
+    ///   closures of one task with the same parameters share it, also those of two children of a
+    ///   [`scope`](crate::scope()) or a [`race`](crate::race()); [`params`](Self::params) is for who wants its
+    ///   own. It is dropped where the World may be used, soon after the task has ended. The root future is a
+    ///   task like any other.
     /// - Where no task is being polled, in the destructor of an aborted task for example, the state is made
     ///   for the one call.
     /// - Commands are applied when the closure returns. When it panics they are lost, and the state
