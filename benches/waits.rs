@@ -7,8 +7,8 @@
 //!   100,000 entities at each of its looks. A tick with one stage has two looks: before the stage, and after
 //!   the last one. `nobody` has the same entities and no task.
 //!
-//! There is nobody to compare with: bevy_defer 0.19 asks for rustc 1.97, where this workspace is held to 1.95,
-//! and the others hand a task to a system of a later frame.
+//! Nobody else does this work: with bevy_defer a message goes to one of the tasks that wait, and what else is
+//! watched is asked for each wait in each frame; bevy_mod_async hands a task to a system of a later frame.
 
 use std::{
     hint::black_box,

@@ -11,9 +11,8 @@
 //!
 //! `by hand` has the World of the task in its hands, so it shares all but the access itself.
 //!
-//! No peer stands beside it. bevy_defer 0.19, whose tasks borrow the World as these do, asks for rustc 1.97,
-//! where this workspace is held to 1.95. A task of bevy_mod_async gets the World from a system of a later
-//! frame, through a channel: what that takes is the time of a frame.
+//! Peers stand beside it in `benches/compare`, with the feature `bevy-peers`: bevy_defer, whose tasks borrow
+//! the World as these do, and bevy_mod_async, whose tasks get it from a system of a later frame.
 
 use std::{future::pending, hint::black_box, time::Duration};
 

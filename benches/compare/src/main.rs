@@ -1,6 +1,7 @@
 //! The same work on onbeat, nexus-async-rt, tokio, async-executor, compio and bevy, interleaved in one
 //! process on one core, printed as nanoseconds an operation and as ratios.
 
+mod access;
 mod async_executor;
 mod bytes;
 mod channels;
@@ -92,6 +93,8 @@ Examples:
   cargo run --release -- --quick             what CI runs
   cargo run --release -- --only 'self-wake, 64'
   cargo run --release -- --only tick --rounds 101
+  cargo run --release --features bevy-peers -- --only access
+                                             who else gives a task the World; brings two older bevys
   cargo run --release -- --markdown --only channel --only waker --only foreign --only 'bytes a'
 
 Notes:

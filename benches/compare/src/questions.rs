@@ -6,8 +6,8 @@ use crate::question::{Contender, Question, Reach, Role, Unit};
 use crate::systems::{self, Systems};
 use crate::work::Work;
 use crate::{
-    async_executor, bytes, channels, compio, firing, floor, foreign, latency, lifecycle, nexus,
-    onbeat, passing, sleepers, spawning, tick_rate, tokio, wheels,
+    access, async_executor, bytes, channels, compio, firing, floor, foreign, latency, lifecycle,
+    nexus, onbeat, passing, sleepers, spawning, tick_rate, tokio, wheels,
 };
 
 /// How much work a pass is, so that it takes some ten milliseconds.
@@ -107,6 +107,7 @@ pub(crate) fn all(size: Size) -> Vec<Question> {
     questions.extend(bytes::questions(size.polls));
     questions.extend(foreign::questions(size.foreign));
     questions.extend(latency::questions(size.rounds));
+    questions.extend(access::questions(size.polls));
     questions
 }
 
