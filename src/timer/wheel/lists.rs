@@ -15,6 +15,8 @@
 //! place of its deadline the index of the next vacant entry: the link of a fired entry is far
 //! away and need not be fetched.
 
+use std::cmp::Ordering;
+
 /// Lists in a bank: one for each bit of its occupancy bitmap.
 const SLOTS: usize = 64;
 /// A power of two, so that the index of a list needs no check.
@@ -33,11 +35,41 @@ const DEFERRED: u32 = u32::MAX - 1;
 /// What orders timers: the deadline, then the registration number.
 ///
 /// The index only says where the entry is; no two keys of a wheel share a serial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) deadline_ns: u64,
     pub(super) serial: u64,
     pub(super) index: u32,
+}
+
+impl Key {
+    /// No key: it comes after all.
+    pub(super) const NONE: Self = Self { deadline_ns: u64::MAX, serial: u64::MAX, index: u32::MAX };
+
+    /// Its deadline; `None` if it is no key.
+    pub(super) fn deadline(self) -> Option<u64> {
+        (self != Self::NONE).then_some(self.deadline_ns)
+    }
+
+    /// Compared in one go: a branch on the deadline would be mispredicted by half.
+    #[inline]
+    fn order(&self) -> u128 {
+        u128::from(self.deadline_ns) << 64 | u128::from(self.serial)
+    }
+}
+
+impl Ord for Key {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Key {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// What holds the key of an entry.
@@ -63,6 +95,13 @@ struct Entry<T> {
 struct Link {
     next: u32,
     prev: u32,
+}
+
+/// Entries that are taken out of a list in one go, which writes no link of any of them.
+#[derive(Debug)]
+pub(super) struct Cut {
+    sentinel: u32,
+    next: u32,
 }
 
 /// The earliest and the latest deadline of those that were linked into a list since it was empty; it may
@@ -227,6 +266,12 @@ impl<T> Lists<T> {
         self.head(bank, slot).map(|key| key.deadline_ns)
     }
 
+    /// The earliest and the latest deadline of those linked into an occupied list since it was empty.
+    pub(super) fn span_ns(&self, bank: u8, slot: u8) -> (u64, u64) {
+        let Span { earliest_ns, latest_ns } = self.spans[sentinel(bank, slot)];
+        (earliest_ns, latest_ns)
+    }
+
     /// Puts an entry whose key nothing holds into this list. Its serial is the highest there is.
     #[inline(always)]
     pub(super) fn link(&mut self, index: u32, deadline_ns: u64, bank: u8, slot: u8) {
@@ -284,11 +329,37 @@ impl<T> Lists<T> {
         bits.unsorted &= kept;
     }
 
-    /// Takes the head out of a list.
-    pub(super) fn pop_front(&mut self, bank: u8, slot: u8) -> Option<Key> {
-        let key = self.head(bank, slot)?;
-        self.unlink(key.index);
-        Some(key)
+    /// Where to begin taking entries out of a list from its head on.
+    #[inline]
+    pub(super) fn cut_begin(&self, bank: u8, slot: u8) -> Cut {
+        let sentinel = sentinel(bank, slot) as u32;
+        Cut { sentinel, next: self.links[sentinel as usize].next }
+    }
+
+    /// The next entry of the list. Nothing holds its key then; until [`cut_end`](Self::cut_end) the list
+    /// itself must not be looked at.
+    #[inline]
+    pub(super) fn cut_next(&self, cut: &mut Cut) -> Option<Key> {
+        let link = cut.next;
+        if link == cut.sentinel {
+            return None;
+        }
+        cut.next = self.links[link as usize].next;
+        Some(self.key_of(link))
+    }
+
+    /// The list begins with what has not been taken out. Whether there is anything.
+    pub(super) fn cut_end(&mut self, Cut { sentinel, next }: Cut) -> bool {
+        self.links[sentinel as usize].next = next;
+        self.links[next as usize].prev = sentinel;
+        let is_left = next != sentinel;
+        if !is_left {
+            let bits = &mut self.banks[sentinel as usize / SLOTS % BANKS];
+            let kept = !(1 << (sentinel as usize % SLOTS));
+            bits.occupied &= kept;
+            bits.unsorted &= kept;
+        }
+        is_left
     }
 
     /// Empties everything; returns the payloads in no particular order.

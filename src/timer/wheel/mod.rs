@@ -10,8 +10,8 @@
 //! - a *sorted* list stays where it is and becomes its level's *run*, fired from its head. Equal
 //!   deadlines and equal durations are always sorted, so they are never moved at all, however
 //!   many fall due together;
-//! - of any other list, each entry goes to a lower level, and the entries of a lowest slot go to
-//!   a heap.
+//! - of any other list, each entry goes to a lower level, and the entries of a lowest slot, and all that
+//!   are due by now, go to the *near* ones: runs of keys that are sorted when their time has come.
 //!
 //! Only the second kind costs time in proportion to the slot, so it is done ahead: in each
 //! [`Wheel::advance`] a budget of entries of the next unsorted slot of each level is moved to a
@@ -37,27 +37,33 @@
 //!   start of every occupied slot that has not been entered.
 #![forbid(unsafe_code)]
 
+mod deferred;
 mod lists;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(not(test), allow(dead_code, reason = "a fuzz target includes it; the loop does not"))]
 pub(crate) mod model;
 mod moves;
 mod near;
+mod sort;
 #[cfg(test)]
 mod tests;
 
 use std::num::NonZeroU64;
 
+use deferred::Deferred;
 use lists::{Key, Lists, Place};
-use near::{Deferred, Near};
+use near::Near;
 
 /// log2 of the width of a lowest slot, in nanoseconds.
 const TICK_BITS: u32 = 16;
+/// log2 of the width of a bucket of near keys, at least, where lowest slots are moved ahead one by one:
+/// the buckets cover more than [`NEAR_NS`] then.
+const BUCKET_BITS: u32 = 14;
 /// log2 of the number of slots in a level.
 const LEVEL_BITS: u32 = 6;
 /// `TICK_BITS + LEVELS * LEVEL_BITS` is 64.
 const LEVELS: usize = 8;
-/// Deadlines less than this after a slot's start go to the heap when the slot is moved ahead:
+/// Deadlines less than this after a slot's start go to the near ones when the slot is moved ahead:
 /// once the slot has begun there is too little time to move them again under a budget.
 const NEAR_NS: u64 = 1 << 20;
 /// How long before its start a slot begins to be moved ahead. Earlier, the work would be lost on
@@ -121,7 +127,7 @@ pub(crate) struct Wheel<T> {
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Work {
-    /// Entries that were moved to another list or to the heap.
+    /// Entries that were moved to another list or to the near ones.
     moved: usize,
     /// Looks for what is due, and for what is to be moved.
     looks: usize,
@@ -150,7 +156,7 @@ impl<T> Wheel<T> {
         let banks = |from: usize| std::array::from_fn(|level| (from + level) as u8);
         Self {
             lists: Lists::new(),
-            near: Near::default(),
+            near: Near::new(),
             deferred: Deferred::new(),
             next_serial: FIRST_SERIAL,
             newest: NOBODY,
@@ -240,7 +246,7 @@ impl<T> Wheel<T> {
         self.move_on(now_ns, budget, |_| u64::MAX) > 0
     }
 
-    /// How many entries have been moved to another list or to the heap.
+    /// How many entries have been moved to another list or to the near ones.
     #[cfg(test)]
     pub(crate) fn moved(&self) -> usize {
         self.work.moved
@@ -251,8 +257,9 @@ impl<T> Wheel<T> {
         self.count_look();
         self.settle();
         self.left = budget;
-        self.give_out();
-        let left = self.move_ahead(self.left, horizon_ns);
+        self.give_out(now_ns);
+        let left = self.move_ahead(now_ns, self.left, horizon_ns);
+        self.near.sort_full();
         self.follow(now_ns);
         self.attend_ns = if left == 0 { now_ns } else { tick_end(now_ns) };
         self.left = budget;
@@ -275,12 +282,12 @@ impl<T> Wheel<T> {
             self.restore_deferred();
         }
         loop {
-            let first = self.enter_until(now_ns).filter(|(key, _)| key.deadline_ns <= now_ns);
-            let Some((key, place)) = first else {
+            let key = self.enter_until(now_ns, now_ns);
+            if key.deadline_ns > now_ns || key == Key::NONE {
                 self.earliest_ns = self.next_deadline().unwrap_or(u64::MAX);
                 return None;
-            };
-            self.take_entered(key, place);
+            }
+            self.take_entered(key);
             if key.serial < registered_before {
                 return self.lists.release(key.index);
             }
@@ -292,7 +299,7 @@ impl<T> Wheel<T> {
     /// When to look again: at most the earliest deadline, and that deadline itself unless a timer that
     /// was due before it has been taken out of its slot; `None` without timers.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        let entered = self.first_entered().map(|(key, _)| key.deadline_ns);
+        let entered = self.first_entered().deadline();
         let listed = self.first_slot().and_then(|slot| self.slot_bound(slot));
         let newest = (self.newest != NOBODY).then(|| self.lists.key(self.newest).deadline_ns);
         let deferred_ns = self.deferred.deadline_ns_min();
@@ -306,9 +313,9 @@ impl<T> Wheel<T> {
         self.settle();
         self.restore_deferred();
         let left = std::mem::replace(&mut self.left, usize::MAX);
-        let first = self.enter_until(u64::MAX);
+        let first = self.enter_until(u64::MAX, 0);
         self.left = left;
-        first.map(|(key, _)| key.deadline_ns)
+        first.deadline()
     }
 
     /// Whether a timer is due, whenever it was registered. If none is, `next_deadline` is later than this
@@ -316,7 +323,7 @@ impl<T> Wheel<T> {
     pub(crate) fn has_due(&mut self, now_ns: u64) -> IsDue {
         self.settle();
         self.restore_deferred();
-        let first = self.enter_until(now_ns).map(|(key, _)| key.deadline_ns);
+        let first = self.enter_until(now_ns, now_ns).deadline();
         if first.is_some_and(|first_ns| first_ns <= now_ns) {
             IsDue::Yes
         } else if self.given_from_ns().is_some() && self.listed_from_ns() <= now_ns {
@@ -386,7 +393,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// The bank and the slot for a deadline, by its distance from `position`; `None` is the heap.
+    /// The bank and the slot for a deadline, by its distance from `position`; `None` is the near ones.
     #[inline(always)]
     fn place_of(&mut self, deadline_ns: u64) -> Option<(u8, u8)> {
         let (tick, position) = (deadline_ns >> TICK_BITS, self.position_ns >> TICK_BITS);
@@ -405,7 +412,14 @@ impl<T> Wheel<T> {
     #[inline(never)]
     fn place_near(&mut self, index: u32) {
         self.lists.set_near(index);
-        self.near.push(self.lists.key(index), self.lists.len());
+        self.near.push(self.lists.key(index));
+    }
+
+    /// As `place_near`, for a key that the near ones expect.
+    #[inline]
+    fn gather_near(&mut self, key: Key) {
+        self.lists.set_near(key.index);
+        self.near.gather(key);
     }
 
     /// Accounts for the key that an entry leaves behind here: it is dead from this moment.
@@ -430,12 +444,23 @@ impl<T> Wheel<T> {
         self.deferred.give_back(keys);
     }
 
-    /// Enters the slots that may hold a deadline at or before this time and before all that is entered.
-    /// The first key of all up to this time is what it returns, if it is due and known.
-    fn enter_until(&mut self, now_ns: u64) -> Option<(Key, Place)> {
+    /// Enters the slots that may hold a deadline at or before this time and before all that is entered; of
+    /// what is given out, all up to `due_ns` goes to the near ones at once. The first key of all up to this
+    /// time is what it returns, if it is due and known.
+    #[inline(always)]
+    fn enter_until(&mut self, now_ns: u64, due_ns: u64) -> Key {
+        let first = self.first_entered();
+        if self.giving.is_none() && self.slots_from_ns > first.deadline_ns.min(now_ns) {
+            return first;
+        }
+        self.enter_more(now_ns, due_ns)
+    }
+
+    #[inline(never)]
+    fn enter_more(&mut self, now_ns: u64, due_ns: u64) -> Key {
         loop {
             let first = self.first_entered();
-            let bound_ns = first.map_or(u64::MAX, |(key, _)| key.deadline_ns).min(now_ns);
+            let bound_ns = first.deadline_ns.min(now_ns);
             if self.listed_from_ns() > bound_ns {
                 return first;
             }
@@ -445,9 +470,10 @@ impl<T> Wheel<T> {
             match (self.given_from_ns(), slot) {
                 (None, Some(slot)) => self.enter(slot, bound_ns),
                 (Some(from_ns), slot) if slot.is_some() || from_ns <= bound_ns => {
-                    if !self.give_out() {
-                        let listed_ns = self.listed_from_ns();
-                        return self.first_entered().filter(|(key, _)| key.deadline_ns < listed_ns);
+                    if !self.give_out(due_ns) {
+                        let first = self.first_entered();
+                        let is_known = first.deadline_ns < self.listed_from_ns();
+                        return if is_known { first } else { Key::NONE };
                     }
                 }
                 _ => return first,
@@ -460,25 +486,33 @@ impl<T> Wheel<T> {
         self.given_from_ns().map_or(self.slots_from_ns, |from_ns| from_ns.min(self.slots_from_ns))
     }
 
-    /// The first key of the heap and the runs, and where it is.
-    fn first_entered(&self) -> Option<(Key, Place)> {
-        let mut first = self.near.peek().map(|key| (key, Place::Near));
-        for level in bits(u64::from(self.runs)) {
+    /// The first key of the near ones and the runs; [`Key::NONE`] if there is none.
+    #[inline(always)]
+    fn first_entered(&self) -> Key {
+        let mut first = self.near.peek();
+        let mut runs = self.runs;
+        while runs != 0 {
+            let level = runs.trailing_zeros() as usize;
+            runs &= runs - 1;
             let (bank, slot) = (self.level_bank[level], slot_at(level, self.position_ns));
-            let Some(head) = self.lists.head(bank, slot) else { continue };
-            if first.is_none_or(|(key, _)| head < key) {
-                first = Some((head, Place::Listed));
+            if let Some(head) = self.lists.head(bank, slot) {
+                // A branch is right here: it goes the same way as long as a run has the first key.
+                if head < first {
+                    first = head;
+                }
             }
         }
         first
     }
 
-    fn take_entered(&mut self, key: Key, place: Place) {
-        if place == Place::Listed {
-            self.lists.unlink(key.index);
-        } else {
+    /// Takes out the first key of the near ones and the runs.
+    #[inline(always)]
+    fn take_entered(&mut self, key: Key) {
+        if key.serial == self.near.peek().serial {
             let lists = &self.lists;
             self.near.pop(|key| lists.is_live(key.index, key.serial));
+        } else {
+            self.lists.unlink(key.index);
         }
     }
 
@@ -531,7 +565,7 @@ impl<T> Wheel<T> {
             std::mem::swap(&mut self.level_bank[level - 1], &mut self.ahead_bank[level]);
             self.ahead_slot[level] = NO_SLOT;
         } else if !is_sorted && let Some(from_ns) = self.lists.bound_ns(bank, slot) {
-            // Those that are close together go to the heap at once, not level by level.
+            // Those that are close together go to the near ones at once, not level by level.
             self.position_ns = tick_start(from_ns.min(bound_ns));
         }
         self.slots_from_ns = self.position_ns;
@@ -562,6 +596,10 @@ fn level_floor(level: usize, time_ns: u64) -> u64 {
 
 fn tick_start(time_ns: u64) -> u64 {
     slot_floor(0, time_ns)
+}
+
+fn tick_last(time_ns: u64) -> u64 {
+    time_ns | ((1 << TICK_BITS) - 1)
 }
 
 /// The start of the next tick; the last moment if there is none.
