@@ -46,9 +46,15 @@ impl Key {
     /// No key: it comes after all.
     pub(super) const NONE: Self = Self { deadline_ns: u64::MAX, serial: u64::MAX, index: u32::MAX };
 
+    /// Whether it is [`NONE`](Self::NONE), whose index no entry has.
+    #[inline]
+    pub(super) fn is_none(self) -> bool {
+        self.index == Self::NONE.index
+    }
+
     /// Its deadline; `None` if it is no key.
     pub(super) fn deadline(self) -> Option<u64> {
-        (self != Self::NONE).then_some(self.deadline_ns)
+        (!self.is_none()).then_some(self.deadline_ns)
     }
 
     /// Compared in one go: a branch on the deadline would be mispredicted by half.

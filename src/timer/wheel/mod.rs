@@ -47,12 +47,14 @@ mod near;
 mod sort;
 #[cfg(test)]
 mod tests;
+mod ticks;
 
 use std::num::NonZeroU64;
 
 use deferred::Deferred;
 use lists::{Key, Lists, Place};
 use near::Near;
+use ticks::{bits, level_floor, shift, slot_at, slot_floor, tick_end, tick_last, tick_start};
 
 /// log2 of the width of a lowest slot, in nanoseconds.
 const TICK_BITS: u32 = 16;
@@ -283,7 +285,7 @@ impl<T> Wheel<T> {
         }
         loop {
             let key = self.enter_until(now_ns, now_ns);
-            if key.deadline_ns > now_ns || key == Key::NONE {
+            if key.deadline_ns > now_ns || key.is_none() {
                 self.earliest_ns = self.next_deadline().unwrap_or(u64::MAX);
                 return None;
             }
@@ -572,46 +574,4 @@ impl<T> Wheel<T> {
         self.giving = (!is_sorted).then_some(level as u8);
         self.runs |= u8::from(is_sorted) << level;
     }
-}
-
-/// log2 of the width of a level's slots.
-fn shift(level: usize) -> u32 {
-    TICK_BITS + LEVEL_BITS * level as u32
-}
-
-/// The slot of a level in which a time lies.
-fn slot_at(level: usize, time_ns: u64) -> u8 {
-    (time_ns >> shift(level)) as u8 & 63
-}
-
-/// The start of the slot of a level in which a time lies.
-fn slot_floor(level: usize, time_ns: u64) -> u64 {
-    time_ns >> shift(level) << shift(level)
-}
-
-/// The start of the whole level around a time.
-fn level_floor(level: usize, time_ns: u64) -> u64 {
-    if level + 1 == LEVELS { 0 } else { slot_floor(level + 1, time_ns) }
-}
-
-fn tick_start(time_ns: u64) -> u64 {
-    slot_floor(0, time_ns)
-}
-
-fn tick_last(time_ns: u64) -> u64 {
-    time_ns | ((1 << TICK_BITS) - 1)
-}
-
-/// The start of the next tick; the last moment if there is none.
-fn tick_end(time_ns: u64) -> u64 {
-    tick_start(time_ns).saturating_add(1 << TICK_BITS)
-}
-
-/// The positions of the bits that are set, ascending.
-fn bits(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let bit = (word != 0).then(|| word.trailing_zeros() as usize);
-        word &= word.wrapping_sub(1);
-        bit
-    })
 }

@@ -354,7 +354,7 @@ impl Head {
     const NONE: Self = Self::new(Key::NONE, ALONE);
 
     fn is_some(&self) -> bool {
-        self.key() != Key::NONE
+        !self.key().is_none()
     }
 
     #[inline]
