@@ -448,6 +448,7 @@ impl<T> Sending<'_, T> {
 }
 
 impl<T> Drop for Sending<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.shared.give_up(ticket);
@@ -508,10 +509,10 @@ impl<T> Future for Receiving<'_, T> {
 }
 
 impl<T> Drop for Receiving<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            let waker = self.shared.receive_no_more(ticket);
-            quietly(|| drop(waker));
+            self.shared.receive_no_more(ticket);
         }
     }
 }

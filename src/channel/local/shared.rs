@@ -17,6 +17,8 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     fmt,
+    hint::cold_path,
+    mem,
     task::{Context, Poll, Waker},
 };
 
@@ -35,8 +37,7 @@ pub(super) struct Shared<T> {
     received: Cell<usize>,
     senders: Cell<usize>,
     mode: Cell<Mode>,
-    /// Whether a receiver waits, in `first_receiver` or in `waiting_receivers`.
-    receiver_waits: Cell<bool>,
+    receivers: Cell<Receivers>,
     /// Who began to wait when nobody else did; in most channels nobody else ever does.
     first_receiver: Cell<Option<Waiter>>,
     /// Those who began after it.
@@ -53,6 +54,17 @@ enum Mode {
     /// Somebody waits to send, so a place that is freed is promised at once.
     SendersWait,
     Closed,
+}
+
+/// Who waits to receive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Receivers {
+    /// Neither `first_receiver` nor `waiting_receivers` has anybody.
+    Nobody,
+    /// `first_receiver` alone.
+    First,
+    /// Somebody is in `waiting_receivers`.
+    More,
 }
 
 /// Names one wait. Tickets rise, and none is given twice.
@@ -89,7 +101,7 @@ impl<T> Shared<T> {
             received: Cell::new(0),
             senders: Cell::new(1),
             mode: Cell::new(Mode::Open),
-            receiver_waits: Cell::new(false),
+            receivers: Cell::new(Receivers::Nobody),
             first_receiver: Cell::new(None),
             waiting_receivers: RefCell::new(VecDeque::new()),
             waiting_senders: RefCell::new(VecDeque::new()),
@@ -157,7 +169,7 @@ impl<T> Shared<T> {
         let before = self.place(sent).replace(Some(value));
         debug_assert!(before.is_none(), "there is no room");
         self.sent.set(sent.wrapping_add(1));
-        if self.receiver_waits.get() {
+        if self.receivers.get() != Receivers::Nobody {
             self.wake_receivers();
         }
     }
@@ -219,7 +231,7 @@ impl<T> Shared<T> {
         let mut waiting = self.waiting_senders.borrow_mut();
         if let Some(ticket) = *ticket {
             let at = waiting.binary_search_by_key(&ticket, |waiter| waiter.ticket).ok()?;
-            return Some(std::mem::replace(&mut waiting[at].waker, waker));
+            return Some(mem::replace(&mut waiting[at].waker, waker));
         }
         let new = self.ticket();
         *ticket = Some(new);
@@ -285,23 +297,24 @@ impl<T> Shared<T> {
         // Cloned before the look, because a waker's clone may be anybody's code.
         let waker = cx.waker().clone();
         if self.len() > 0 || self.is_closed() {
+            cold_path();
             let taken = take(self).ok();
             quietly(|| drop(waker));
             return Poll::Ready(taken);
         }
-        drop(self.wait_to_receive(ticket, waker));
+        if self.receivers.get() == Receivers::Nobody {
+            self.receivers.set(Receivers::First);
+            let nobody = self.first_receiver.replace(Some(Waiter { ticket, waker }));
+            debug_assert!(nobody.is_none(), "nobody waits");
+            // Known to be nothing, so no destructor is looked for.
+            mem::forget(nobody);
+        } else {
+            drop(self.wait_with_others(Waiter { ticket, waker }));
+        }
         Poll::Pending
     }
 
-    /// Stores who is woken by the next value. Returns a waker to drop.
-    fn wait_to_receive(&self, ticket: Ticket, waker: Waker) -> Option<Waiter> {
-        let waiter = Waiter { ticket, waker };
-        if !self.receiver_waits.replace(true) {
-            return self.first_receiver.replace(Some(waiter));
-        }
-        self.wait_with_others(waiter)
-    }
-
+    /// Stores who is woken by the next value, where somebody waits already. Returns a waker to drop.
     #[cold]
     fn wait_with_others(&self, waiter: Waiter) -> Option<Waiter> {
         let first = self.first_receiver.take();
@@ -312,22 +325,32 @@ impl<T> Shared<T> {
         self.first_receiver.set(first);
         let mut waiting = self.waiting_receivers.borrow_mut();
         if let Some(stored) = waiting.iter_mut().find(|stored| stored.ticket == waiter.ticket) {
-            return Some(std::mem::replace(stored, waiter));
+            return Some(mem::replace(stored, waiter));
         }
         waiting.push_back(waiter);
+        self.receivers.set(Receivers::More);
         None
     }
 
-    /// A receiver stops waiting. Returns a waker to drop.
+    /// A receiver stops waiting, if it does wait.
     #[inline]
-    pub(super) fn receive_no_more(&self, ticket: Ticket) -> Option<Waiter> {
-        if self.receiver_waits.get() { self.leave(ticket) } else { None }
+    pub(super) fn receive_no_more(&self, ticket: Ticket) {
+        if self.receivers.get() != Receivers::Nobody {
+            self.leave(ticket);
+        }
     }
 
-    fn leave(&self, ticket: Ticket) -> Option<Waiter> {
+    #[cold]
+    #[inline(never)]
+    fn leave(&self, ticket: Ticket) {
+        let waiter = self.take_receiver(ticket);
+        quietly(|| drop(waiter));
+    }
+
+    fn take_receiver(&self, ticket: Ticket) -> Option<Waiter> {
         let first = self.first_receiver.take();
         if first.as_ref().is_some_and(|first| first.ticket == ticket) {
-            self.receiver_waits.set(!self.waiting_receivers.borrow().is_empty());
+            self.note_waiting(&self.waiting_receivers.borrow());
             return first;
         }
         self.first_receiver.set(first);
@@ -338,28 +361,33 @@ impl<T> Shared<T> {
         left
     }
 
-    /// Sets `receiver_waits` to the truth, `waiting` being those who are not the first.
+    /// Sets `receivers` to the truth, `waiting` being those who are not the first.
     fn note_waiting(&self, waiting: &VecDeque<Waiter>) {
         let first = self.first_receiver.take();
-        self.receiver_waits.set(first.is_some() || !waiting.is_empty());
+        self.receivers.set(match &first {
+            _ if !waiting.is_empty() => Receivers::More,
+            Some(_) => Receivers::First,
+            None => Receivers::Nobody,
+        });
         self.first_receiver.set(first);
     }
 
     /// Wakes all who wait to receive: one will have the value, and the others wait again.
     fn wake_receivers(&self) {
         let first = self.first_receiver.take();
-        let others = self.waiting_receivers.borrow().len();
-        self.receiver_waits.set(others > 0);
-        if others > 0 {
-            self.wake_more(first, others);
-        } else if let Some(first) = first {
+        if self.receivers.get() == Receivers::More {
+            return self.wake_more(first);
+        }
+        self.receivers.set(Receivers::Nobody);
+        if let Some(first) = first {
             first.waker.wake();
         }
     }
 
     /// Wakes `first`, then as many as were there. The list keeps its memory.
     #[cold]
-    fn wake_more(&self, first: Option<Waiter>, others: usize) {
+    fn wake_more(&self, first: Option<Waiter>) {
+        let others = self.waiting_receivers.borrow().len();
         let others = (0..others).map_while(|_| {
             let mut waiting = self.waiting_receivers.borrow_mut();
             let next = waiting.pop_front();
@@ -375,7 +403,7 @@ impl<T> Shared<T> {
             return;
         }
         self.limit.set(0);
-        self.receiver_waits.set(false);
+        self.receivers.set(Receivers::Nobody);
         let mut waiting = self.waiting_senders.take();
         waiting.extend(self.first_receiver.take());
         waiting.append(&mut self.waiting_receivers.borrow_mut());
