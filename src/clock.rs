@@ -192,6 +192,19 @@ impl Clock {
         !self.unread.get()
     }
 
+    /// The time of the turn, if it has one.
+    pub(crate) fn known_ns(&self) -> Option<u64> {
+        self.is_read().then(|| self.frozen_ns.get())
+    }
+
+    /// The time of the turn, for the loop: that it asks has no later turn read the clock as it begins.
+    pub(crate) fn turn_ns(&self) -> u64 {
+        if self.unread.get() {
+            self.freeze();
+        }
+        self.frozen_ns.get()
+    }
+
     /// The time of the call. Equal to [`now_ns`](Self::now_ns) under the virtual clock.
     pub(crate) fn precise_ns(&self) -> u64 {
         match &self.virtual_time {
@@ -290,6 +303,18 @@ mod tests {
             6_000,
             "who has asked once is given the time of a turn's beginning"
         );
+    }
+
+    #[test]
+    fn the_loop_asks_for_the_time_of_one_turn_only() {
+        let clock = clock(ClockMode::Virtual);
+        clock.begin_turn(false);
+        move_to(&clock, 5_000);
+        assert_eq!(clock.known_ns(), None);
+        assert_eq!(clock.turn_ns(), 5_000);
+        assert_eq!(clock.known_ns(), Some(5_000));
+        clock.begin_turn(false);
+        assert_eq!(clock.known_ns(), None, "the next turn reads the clock when it is asked");
     }
 
     #[test]

@@ -491,7 +491,7 @@ impl<'w> RuntimeBuilder<'w> {
             looked: false,
             waited_ns: None,
             turns_unpolled: 0,
-            polled_ns: 0,
+            polled_ns: None,
         }
     }
 }

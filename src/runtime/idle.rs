@@ -341,6 +341,7 @@ impl FrameLoop {
 mod tests {
     use std::{
         os::unix::net::UnixStream,
+        panic::Location,
         sync::{
             Arc,
             atomic::{AtomicU64, Ordering},
@@ -419,6 +420,27 @@ mod tests {
             });
             other.join().unwrap();
         }
+    }
+
+    #[test]
+    fn a_turn_that_finds_nothing_ready_looks_at_sockets_and_reads_no_clock() {
+        let mut world = World::new();
+        let mut rt = Runtime::new(&mut world);
+        let (own, _peer) = UnixStream::pair().unwrap();
+        let _stream = rt.block_on(async { net::UnixStream::from_std(own).unwrap() });
+        for _ in 0..3 {
+            let looks = rt.core.get().reactor.looks();
+            rt.tick().unwrap();
+            let core = rt.core.get();
+            assert_eq!((core.reactor.looks() - looks, core.clock.known_ns()), (1, None));
+        }
+        // A turn that has a task to poll asks how long ago that was, and nobody knows.
+        let looks = rt.core.get().reactor.looks();
+        let _at_once = rt.core.get().executor.spawn(async {}, Location::caller()).unwrap();
+        rt.tick().unwrap();
+        let core = rt.core.get();
+        assert_eq!(core.reactor.looks() - looks, 1);
+        assert!(core.clock.known_ns().is_some());
     }
 
     /// Runs ticks at this rate, a few at a time, until `ends` says so of the rehearsals, or 5,000 have run.

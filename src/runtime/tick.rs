@@ -78,9 +78,9 @@ pub(super) struct FrameLoop {
     pub(super) looked: bool,
     /// When the wait found something due: the time of the turn.
     pub(super) waited_ns: Option<u64>,
-    /// Turns since mio was last looked at, and the time of that look.
+    /// Turns since mio was last looked at, and the time of that look, if its turn had one.
     pub(super) turns_unpolled: u32,
-    pub(super) polled_ns: u64,
+    pub(super) polled_ns: Option<u64>,
 }
 
 /// What the World had of our resources when the runtime was built on it: another runtime's, if that one
@@ -275,7 +275,8 @@ impl FrameLoop {
         agenda.set(Items::SOCKETS, core.reactor.len() > 0);
         match self.waited_ns.take() {
             Some(waited_ns) => core.clock.begin_turn_at(waited_ns),
-            None => core.clock.begin_turn(agenda.has(READS_CLOCK)),
+            // A look at sockets reads it where it has to know.
+            None => core.clock.begin_turn(agenda.has(Items::TIMED.union(Items::TIMERS))),
         }
     }
 
@@ -366,12 +367,17 @@ impl FrameLoop {
     }
 
     fn poll_events(&mut self, core: &Core) -> Result<(), TickError> {
-        let now_ns = core.clock.now_ns();
         let looked = std::mem::take(&mut self.looked);
         self.turns_unpolled += 1;
-        let due = self.turns_unpolled >= self.budgets.event_interval
-            || now_ns.saturating_sub(self.polled_ns) >= EVENT_INTERVAL_NS
-            || !core.executor.has_work();
+        let ready = core.executor.has_work();
+        let now_ns = if ready { Some(core.clock.turn_ns()) } else { core.clock.known_ns() };
+        // A look whose time nobody knows may be as old as that.
+        let long_ago = || {
+            let since_ns =
+                now_ns.zip(self.polled_ns).map(|(now, polled)| now.saturating_sub(polled));
+            since_ns.is_none_or(|since_ns| since_ns >= EVENT_INTERVAL_NS)
+        };
+        let due = !ready || self.turns_unpolled >= self.budgets.event_interval || long_ago();
         if !looked && !due {
             return Ok(());
         }
