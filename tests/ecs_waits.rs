@@ -311,7 +311,7 @@ fn a_resource_scope_counts_as_an_insertion_and_as_a_change() {
         ctx().with_world(|world| world.insert_resource(Value(1)));
         let (inserted, changed) = (ctx().res_inserted::<Value>(), ctx().res_changed::<Value>());
         ctx().with_world(|world| {
-            world.resource_scope(|_, value: Mut<Value>| assert_eq!(value.0, 1))
+            world.resource_scope(|_, value: Mut<Value>| assert_eq!(value.0, 1));
         });
         inserted.await;
         changed.await;
