@@ -139,13 +139,14 @@
 //! [`WorldCtx::with_world`] takes it out, runs the closure and puts it back, also when the closure
 //! panics. A nested access is an error that names the outer one.
 //!
-//! *Timers are exact.* A hierarchical wheel with a heap for what is near; a timer never fires early,
-//! leaves the wheel when its future is dropped, and costs nothing while it waits. Timers that lie in a slot
-//! of the wheel in the order of their deadlines fire from there. Others are put in order ahead of need: 128
-//! in each turn, and before the thread sleeps, all that is next, with a look at sockets and other threads
-//! after each 128. A thread that comes late to a slot finds it as it is. It puts 128 in order in each turn, two
-//! lots when that is all there is to do, and fires what is earlier than all that are left: so no turn is
-//! long, nothing fires out of order, and a timer is so many turns later as there are lots in its slot.
+//! *Timers are exact.* A hierarchical wheel, and short runs under a heap for what is near; a timer never
+//! fires early, leaves the wheel when its future is dropped, and costs nothing while it waits. Timers that
+//! lie in a slot of the wheel in the order of their deadlines fire from there. Others are put in order ahead
+//! of need: 128 in each turn, and before the thread sleeps, all that is next, with a look at sockets and
+//! other threads after each 128. A thread that comes late to a slot finds it as it is. It puts 128 in order in
+//! each turn, two lots when that is all there is to do, and fires what is earlier than all that are left: so
+//! no turn is long, nothing fires out of order, and a timer is so many turns later as there are lots in its
+//! slot.
 //!
 //! *One thread, one clock.* All time comes from one place, and is the machine's or virtual. Under
 //! [`ClockMode::Virtual`] nothing sleeps: time stands still while a task can run, and jumps to the next

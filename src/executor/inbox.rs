@@ -50,8 +50,8 @@ const WORD: u32 = 64;
 const NEAR: usize = if cfg!(loom) { 2 } else { 5 };
 /// Where a drain stands that has come to the far words: behind the near words and the lone slot.
 const FAR: usize = NEAR + 1;
-/// Leaf words of the first page, where the near ones would be too; page `k > 0` has `PAGE_0 << (k - 1)`, so that the
-/// pages double what is there.
+/// Leaf words of the first page, where the near ones would be too; page `k > 0` has `PAGE_0 << (k - 1)`, so
+/// that the pages double what is there.
 const PAGE_0: u32 = 64;
 /// Pages that are enough for 2^24 slots: 2^18 leaf words.
 const PAGES: usize = 13;
