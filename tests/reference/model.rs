@@ -132,6 +132,7 @@ pub(super) fn run(program: &Program) -> Seen {
 impl Model<'_> {
     fn tick(&mut self) {
         // 1: when nothing can run, time goes to the next timer.
+        self.drop_void();
         let waited_for = self.ready.iter().chain(&self.behind).any(|task| self.is_work(*task))
             || !self.next_tick.is_empty()
             || self.at_stage.iter().any(|waiting| !waiting.is_empty());
@@ -170,6 +171,27 @@ impl Model<'_> {
             }
         }
         self.before_stage(None);
+    }
+
+    /// The loop looks whether there is work. Places at the head of the queue that have nothing to do are given
+    /// up there: a task whose place that was has its turn where its next wake puts it.
+    fn drop_void(&mut self) {
+        for behind in [false, true] {
+            loop {
+                let queue = if behind { &self.behind } else { &self.ready };
+                let Some(&task) = queue.front() else { break };
+                if self.is_work(task) {
+                    return;
+                }
+                if behind {
+                    self.behind.pop_front()
+                } else {
+                    self.ready.pop_front()
+                };
+                let state = &mut self.tasks[task];
+                (state.queued, state.spent, state.again) = (false, false, false);
+            }
+        }
     }
 
     /// Rounds, until nothing is ready before the mark or the budget is spent.
