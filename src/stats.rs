@@ -210,7 +210,7 @@ impl Counters {
 /// The loop's counters as a resource, inserted when the runtime is built.
 ///
 /// It is a window on the counters, not a copy. A system sees ticks, polls, wakes, events, looks for
-/// events and panics as of the end of the last tick, and the others (turns between, overruns, timers,
+/// events and panics as they were when the last tick ended, and the others (turns between, overruns, timers,
 /// parks, phases) as they are. Change detection says nothing about it, because the loop writes the
 /// counters without the World.
 ///

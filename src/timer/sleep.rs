@@ -19,7 +19,7 @@ use crate::{
 ///
 /// The deadline is counted from [`precise_now`](crate::precise_now) when this is called, not from when
 /// it is first awaited. A sleep of zero completes in the next turn at the earliest. One that ends more than
-/// 584 years after the clock began, as of `Duration::MAX`, never completes.
+/// 584 years after the clock began, such as one of `Duration::MAX`, never completes.
 ///
 /// # Panics
 ///
